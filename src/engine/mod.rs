@@ -1,0 +1,1 @@
+//! `Engine`: the one object everyone above holds; open, import, execute, export, close.

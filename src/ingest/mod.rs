@@ -1,0 +1,1 @@
+//! From bytes to checked events: parse, validate, resolve the person, drop duplicates, report.

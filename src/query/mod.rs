@@ -1,0 +1,1 @@
+//! SQL over a snapshot: sessions, tables, functions, limits and cancellation.

@@ -1,0 +1,26 @@
+//! What an event may look like: definitions, their properties, and the columns they become.
+
+mod batch;
+mod columns;
+mod definition;
+mod registry;
+
+pub use batch::EventBatch;
+pub use columns::Column;
+pub use columns::Columns;
+pub use columns::DAY;
+pub use columns::EVENT_ID;
+pub use columns::EXTERNAL_PERSON_ID;
+pub use columns::OCCURRED_TIME;
+pub use columns::PERSON_ID;
+pub use columns::RECEIVED_TIME;
+pub use columns::SEQ;
+pub use columns::SESSION_ID;
+pub use definition::Category;
+pub use definition::DefaultValue;
+pub use definition::Definition;
+pub use definition::Field;
+pub use definition::Property;
+pub use definition::PropertyType;
+pub use definition::Rule;
+pub use registry::Registry;

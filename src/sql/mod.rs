@@ -1,0 +1,1 @@
+//! Text to `Statement`: our additions to SQL; parses only, runs nothing.

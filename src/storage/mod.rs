@@ -1,0 +1,3 @@
+//! Where events live: the catalog, Parquet files by definition and day, and the commits that make them visible.
+
+pub mod snapshot;
