@@ -35,11 +35,28 @@ pub struct Error {
     kind: Kind,
     message: String,
     source: Option<Box<dyn StdError + Send + Sync>>,
+    place: Option<Place>,
+}
+
+/// Where in a text of several lines something is wrong; both count from 1, columns in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    pub line: u64,
+    pub column: u64,
+}
+
+impl Place {
+    /// The place in the whole text of a `self` that was counted in the part that starts at `start`.
+    #[must_use]
+    pub fn within(self, start: Self) -> Self {
+        let column = if self.line == 1 { start.column + self.column - 1 } else { self.column };
+        Self { line: start.line + self.line - 1, column }
+    }
 }
 
 impl Error {
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), source: None }
+        Self { kind, message: message.into(), source: None, place: None }
     }
 
     pub fn invalid(message: impl Into<String>) -> Self {
@@ -71,6 +88,18 @@ impl Error {
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// The same error, said of a place in the text that was given.
+    #[must_use]
+    pub fn at(mut self, place: Place) -> Self {
+        self.place = Some(place);
+        self
+    }
+
+    /// Where in the given text the fault is, if it is in one place.
+    pub fn place(&self) -> Option<Place> {
+        self.place
     }
 
     pub fn kind(&self) -> Kind {
