@@ -1,1 +1,15 @@
-//! Text to `Statement`: our additions to SQL; parses only, runs nothing.
+//! Text to [`Statement`]: our additions to SQL; parses only, runs nothing.
+
+mod cursor;
+mod parser;
+mod split;
+mod statement;
+
+pub use parser::parse;
+pub use split::is_complete;
+pub use statement::AlterEvent;
+pub use statement::Change;
+pub use statement::CreateEvent;
+pub use statement::ExportEvents;
+pub use statement::Statement;
+pub use statement::StatementKind;

@@ -1,0 +1,146 @@
+//! A cursor over the tokens of one statement that says in one voice what it expected and where.
+
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::tokenizer::Location;
+use datafusion::sql::sqlparser::tokenizer::Token;
+use datafusion::sql::sqlparser::tokenizer::TokenWithSpan;
+use datafusion::sql::sqlparser::tokenizer::Tokenizer;
+
+use crate::error::Error;
+use crate::error::Place;
+use crate::error::Result;
+
+/// The tokens of a statement without white space and comments.
+#[derive(Debug)]
+pub(crate) struct Cursor {
+    tokens: Vec<TokenWithSpan>,
+    at: usize,
+    end: Place,
+}
+
+/// A name, and whether it was quoted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Name {
+    pub(crate) text: String,
+    pub(crate) quoted: bool,
+}
+
+impl Cursor {
+    pub(crate) fn new(text: &str) -> Result<Self> {
+        let tokens = Tokenizer::new(&GenericDialect {}, text).tokenize_with_location().map_err(|fault| {
+            Error::invalid(fault.message.to_lowercase().trim_end().to_owned()).at(place(fault.location))
+        })?;
+        let lines = text.lines().count().max(1);
+        let column = text.lines().last().map_or(1, |line| line.chars().count() + 1);
+        let end = Place { line: lines as u64, column: column as u64 };
+        let tokens = tokens
+            .into_iter()
+            .filter(|one| !matches!(one.token, Token::Whitespace(_) | Token::EOF))
+            .collect();
+        Ok(Self { tokens, at: 0, end })
+    }
+
+    fn peek(&self) -> Option<&Token> {
+        self.tokens.get(self.at).map(|one| &one.token)
+    }
+
+    /// Whether the next tokens are these words, in any case; takes nothing.
+    pub(crate) fn is(&self, words: &[&str]) -> bool {
+        words.iter().enumerate().all(|(ahead, word)| {
+            matches!(self.tokens.get(self.at + ahead).map(|one| &one.token),
+                Some(Token::Word(found)) if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word))
+        })
+    }
+
+    /// Takes the words if they come next.
+    pub(crate) fn take(&mut self, words: &[&str]) -> bool {
+        let comes = self.is(words);
+        if comes {
+            self.at += words.len();
+        }
+        comes
+    }
+
+    pub(crate) fn expect(&mut self, words: &[&str]) -> Result<()> {
+        if self.take(words) { Ok(()) } else { Err(self.expected(&words.join(" "))) }
+    }
+
+    pub(crate) fn take_symbol(&mut self, symbol: &Token) -> bool {
+        let comes = self.peek() == Some(symbol);
+        if comes {
+            self.at += 1;
+        }
+        comes
+    }
+
+    pub(crate) fn expect_symbol(&mut self, symbol: &Token) -> Result<()> {
+        if self.take_symbol(symbol) { Ok(()) } else { Err(self.expected(&format!("\"{symbol}\""))) }
+    }
+
+    pub(crate) fn at_end(&self) -> bool {
+        self.at >= self.tokens.len()
+    }
+
+    pub(crate) fn expect_end(&self) -> Result<()> {
+        if self.at_end() { Ok(()) } else { Err(self.expected("the end of the statement")) }
+    }
+
+    /// Whether a name (quoted or not) comes next.
+    pub(crate) fn is_name(&self) -> bool {
+        matches!(self.peek(), Some(Token::Word(_)))
+    }
+
+    /// A name: a word, or anything in double quotes.
+    pub(crate) fn name(&mut self, what: &str) -> Result<Name> {
+        match self.peek() {
+            Some(Token::Word(word)) => {
+                let name = Name { text: word.value.clone(), quoted: word.quote_style.is_some() };
+                self.at += 1;
+                Ok(name)
+            }
+            _ => Err(self.expected(what)),
+        }
+    }
+
+    /// A text in single quotes.
+    pub(crate) fn text(&mut self, what: &str) -> Result<String> {
+        match self.peek() {
+            Some(Token::SingleQuotedString(text)) => {
+                let text = text.clone();
+                self.at += 1;
+                Ok(text)
+            }
+            _ => Err(self.expected(&format!("{what} in single quotes"))),
+        }
+    }
+
+    /// A word, a text or a number, as text.
+    pub(crate) fn value(&mut self, what: &str) -> Result<String> {
+        let value = match self.peek() {
+            Some(Token::Word(word)) => word.value.clone(),
+            Some(Token::SingleQuotedString(text)) => text.clone(),
+            Some(Token::Number(digits, _)) => digits.clone(),
+            _ => return Err(self.expected(what)),
+        };
+        self.at += 1;
+        Ok(value)
+    }
+
+    /// The place of the next token.
+    pub(crate) fn place(&self) -> Place {
+        self.tokens.get(self.at).map_or(self.end, |one| place(one.span.start))
+    }
+
+    /// The error that says what was expected here and what stands here.
+    pub(crate) fn expected(&self, what: &str) -> Error {
+        let found = match self.peek() {
+            Some(token) => format!("found \"{token}\""),
+            None => "found the end of the statement".to_owned(),
+        };
+        Error::invalid(format!("expected {what}, {found}")).at(self.place())
+    }
+}
+
+fn place(location: Location) -> Place {
+    Place { line: location.line.max(1), column: location.column.max(1) }
+}
