@@ -123,11 +123,14 @@ impl Property {
 }
 
 impl PropertyType {
+    /// The name of the type that is not scalar.
+    pub const LIST: &'static str = "List";
+
     /// The name of the type as definitions spell it.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Scalar(kind) => kind.name(),
-            Self::List(_) => "List",
+            Self::List(_) => Self::LIST,
         }
     }
 }

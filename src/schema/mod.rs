@@ -3,7 +3,11 @@
 mod batch;
 mod columns;
 mod definition;
+pub mod evolve;
+mod format;
 mod registry;
+mod standard;
+mod stored;
 
 pub use batch::EventBatch;
 pub use columns::Column;
@@ -23,4 +27,12 @@ pub use definition::Field;
 pub use definition::Property;
 pub use definition::PropertyType;
 pub use definition::Rule;
+pub use evolve::Change;
+pub use evolve::NameRule;
+pub use format::DefinitionRequest;
+pub use format::to_request;
+pub use format::to_response;
 pub use registry::Registry;
+pub use registry::StoredRow;
+pub use stored::from_stored;
+pub use stored::to_stored;
