@@ -43,7 +43,7 @@ const RESERVED: [&str; 10] = [
 ];
 
 /// How many system columns stand before the properties in a file.
-pub(crate) const SYSTEM_COLUMNS: usize = 6;
+pub const SYSTEM_COLUMNS: usize = 6;
 
 /// One property as a column.
 #[derive(Clone, Debug, PartialEq, Eq)]

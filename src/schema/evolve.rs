@@ -72,6 +72,7 @@ impl Change {
 ///
 /// Fails with `Conflict` when the id is taken, also when it differs by case only.
 pub fn create(registry: &Registry, request: DefinitionRequest, names: NameRule) -> Result<Definition> {
+    check_alone(&request)?;
     let asked = request.properties.clone();
     let definition = match &request.template {
         Some(template) => from_template(registry, template, &request)?,
@@ -115,16 +116,6 @@ fn from_nothing(registry: &Registry, request: DefinitionRequest) -> Result<Defin
 
 fn from_template(registry: &Registry, id: &DefinitionId, request: &DefinitionRequest) -> Result<Definition> {
     let template = registry.template(id.as_str())?;
-    if request.id.is_some() {
-        return Err(Error::invalid(format!(
-            "an event made from the template \"{id}\" has its id; leave out the other"
-        )));
-    }
-    if request.title.is_some() || request.description.is_some() {
-        return Err(Error::invalid(format!(
-            "an event made from the template \"{id}\" has its title and description; leave them out"
-        )));
-    }
     check_free(registry, id)?;
     let mut definition = Definition {
         category: Category::External,
@@ -162,31 +153,26 @@ pub fn add(registry: &Registry, id: &str, properties: Vec<Property>, names: Name
 ///
 /// A definition made from a template keeps the template's title and description, whatever the request says.
 pub fn update(registry: &Registry, request: DefinitionRequest, names: NameRule) -> Result<Definition> {
+    check_alone(&request)?;
     let id = target(&request)?;
     let old = registry.get(id.as_str())?;
     check_own(old)?;
     if request.template.is_some() && request.template != old.template {
         return Err(Error::conflict(format!("\"{id}\" exists, and was not made from a template")));
     }
+    let template = old.template.as_ref().map(|template| registry.template(template.as_str())).transpose()?;
     let mut definition = Definition::clone(old);
-    match &old.template {
-        Some(template) => {
-            let template = registry.template(template.as_str())?;
-            definition.title.clone_from(&template.title);
-            definition.description.clone_from(&template.description);
-        }
-        None => {
-            definition.title =
-                request.title.ok_or_else(|| Error::invalid(format!("\"{id}\" needs a title")))?;
-            if let Some(description) = request.description {
-                definition.description = description;
-            }
-        }
+    if let Some(template) = template {
+        definition.title.clone_from(&template.title);
+        definition.description.clone_from(&template.description);
+    } else {
+        let untitled = || Error::invalid(format!("\"{id}\" needs a title"));
+        definition.title = request.title.ok_or_else(untitled)?;
+        definition.description = request.description.unwrap_or(definition.description);
     }
-    let inherited = old.template.as_ref().and_then(|template| registry.template(template.as_str()).ok());
     for property in &old.properties {
         let listed = request.properties.iter().any(|one| one.name == property.name);
-        let inherits = inherited.is_some_and(|template| template.property(&property.name).is_some());
+        let inherits = template.is_some_and(|template| template.property(&property.name).is_some());
         if !listed && !inherits {
             return Err(Error::invalid(format!(
                 "the change of \"{id}\" leaves out its property \"{}\"; properties may be added but never removed, so list it too",
@@ -280,8 +266,22 @@ fn target(request: &DefinitionRequest) -> Result<DefinitionId> {
     }
 }
 
+/// A request that names a template says nothing of what comes from the template.
+fn check_alone(request: &DefinitionRequest) -> Result<()> {
+    let Some(template) = &request.template else { return Ok(()) };
+    if request.id.is_some() || request.title.is_some() || request.description.is_some() {
+        return Err(Error::invalid(format!(
+            "an event made from the template \"{template}\" has its id, title and description; leave them out"
+        )));
+    }
+    Ok(())
+}
+
 /// The properties that `old` does not have; one that it has must be of the same type.
 fn additions(old: &Definition, asked: &[Property]) -> Result<Vec<Property>> {
+    if let Some(name) = twice(asked.iter().map(|one| one.name.as_str())) {
+        return Err(Error::invalid(format!("the property \"{name}\" of \"{}\" is given twice", old.id)));
+    }
     let mut added = Vec::new();
     for property in asked {
         match old.property(&property.name) {
@@ -331,7 +331,7 @@ fn check_free(registry: &Registry, id: &DefinitionId) -> Result<()> {
     Err(Error::conflict(format!("an event \"{}\" is defined already{differs}", there.id)))
 }
 
-fn check_names(id: &DefinitionId, properties: &[Property], names: NameRule) -> Result<()> {
+pub(crate) fn check_names(id: &DefinitionId, properties: &[Property], names: NameRule) -> Result<()> {
     let at = |error: Error| Error::invalid(format!("in the event \"{id}\": {error}"));
     for property in properties {
         check_name(&property.name, names).map_err(at)?;
@@ -351,7 +351,7 @@ fn check_names(id: &DefinitionId, properties: &[Property], names: NameRule) -> R
 }
 
 /// The limits that hold for a definition as a whole.
-fn check(definition: &Definition) -> Result<()> {
+pub(crate) fn check(definition: &Definition) -> Result<()> {
     let id = &definition.id;
     let refuse = |what: String| Err(Error::invalid(format!("in the event \"{id}\": {what}")));
     let title = definition.title.chars().count();
@@ -413,3 +413,6 @@ fn lower(name: &str) -> String {
 fn same_but_case(one: &DefinitionId, other: &DefinitionId) -> bool {
     one.as_str().eq_ignore_ascii_case(other.as_str())
 }
+
+#[cfg(test)]
+mod tests;

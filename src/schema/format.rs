@@ -300,3 +300,147 @@ impl<'de> Visitor<'de> for NodeVisitor {
         Ok(Node::Object(object))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::Category;
+    use crate::value::ScalarType;
+
+    const SEAT: &str = r#"{"definitionId":"seatReserved","title":"Seat reserved","description":"Guest holds a seat",
+        "fields":[{"name":"venueId","type":"Numeric"},{"name":"isMember","type":"True/False"},
+                  {"name":"seats","type":"List","schema":{"type":"Object","fields":[
+                      {"name":"row","type":"Text"},{"name":"price","type":"Number"}]}}]}"#;
+
+    fn refusal(text: &str) -> String {
+        DefinitionRequest::parse(text).unwrap_err().to_string()
+    }
+
+    fn field(field: &str) -> String {
+        refusal(&format!(r#"{{"title":"T","fields":[{field}]}}"#))
+    }
+
+    #[test]
+    fn a_request_is_read_with_aliases_of_types() {
+        let requests = DefinitionRequest::parse(SEAT).unwrap();
+        let [request] = requests.as_slice() else { panic!("one request") };
+        assert_eq!(request.id.as_ref().map(DefinitionId::as_str), Some("seatReserved"));
+        assert_eq!(request.template, None);
+        assert_eq!(request.properties[1], Property::scalar("isMember", ScalarType::Boolean));
+        let fields = vec![
+            Field { name: "row".to_owned(), kind: ScalarType::String },
+            Field { name: "price".to_owned(), kind: ScalarType::Decimal },
+        ];
+        assert_eq!(request.properties[2], Property::new("seats", PropertyType::List(fields)));
+    }
+
+    #[test]
+    fn an_array_holds_several_requests_and_null_is_as_good_as_nothing() {
+        let text = r#"[{"templateId":"itemPurchased","definitionId":null,"title":null,"fields":null},
+                       {"title":"A","fields":[{"name":"a","type":"list","schema":{"type":"object","fields":[]}},
+                                              {"name":"b","type":"string","schema":null}]}]"#;
+        let requests = DefinitionRequest::parse(text).unwrap();
+        let template = Some("itemPurchased".parse().unwrap());
+        assert_eq!(requests[0], DefinitionRequest { template, ..DefinitionRequest::default() });
+        assert_eq!(requests[1].properties.len(), 2);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_place() {
+        assert_eq!(
+            refusal(r#"[{"title":"A"},{"titel":"B"}]"#),
+            "at $[1]: unknown key \"titel\"; did you mean \"title\"?"
+        );
+        assert_eq!(
+            field(r#"{"name":"a","type":"String","required":true}"#),
+            "at $.fields[0]: unknown key \"required\""
+        );
+        let schema = r#"{"name":"a","type":"List","schema":{"type":"Object","fields":[],"x":1}}"#;
+        assert_eq!(field(schema), "at $.fields[0].schema: unknown key \"x\"");
+    }
+
+    #[test]
+    fn a_key_given_twice_is_refused() {
+        assert_eq!(refusal(r#"{"title":"A","title":"A"}"#), "at $: the key \"title\" is given twice");
+        assert_eq!(
+            field(r#"{"name":"a","type":"String","name":"b"}"#),
+            "at $.fields[0]: the key \"name\" is given twice"
+        );
+    }
+
+    #[test]
+    fn what_is_not_as_expected_is_named_with_its_place() {
+        assert_eq!(refusal("7"), "at $: expected an object, found 7");
+        assert_eq!(refusal(r#"{"title":5}"#), "at $.title: expected a string, found 5");
+        assert_eq!(refusal(r#"{"fields":{}}"#), "at $.fields: expected an array, found an object");
+        assert_eq!(field(r#"{"type":"String"}"#), "at $.fields[0].name: expected a string, found nothing");
+        assert_eq!(field("true"), "at $.fields[0]: expected an object, found true");
+        assert!(
+            field(r#"{"name":"a","type":"Blob"}"#)
+                .starts_with("at $.fields[0].type: no property type is called \"Blob\"")
+        );
+        assert!(refusal("{").starts_with("the definitions are not JSON: EOF"));
+        assert!(refusal(r#"{"definitionId":"a-b"}"#).starts_with("at $.definitionId: an event id has"));
+        assert!(refusal(&format!(r#"{{"definitionId":"{}"}}"#, "a".repeat(37))).contains("1 to 36"));
+        assert!(DefinitionRequest::parse(&format!(r#"{{"definitionId":"{}"}}"#, "a".repeat(36))).is_ok());
+        assert!(refusal(r#"{"definitionId":""}"#).contains("1 to 36"));
+        assert!(refusal(r#"{"definitionId":"a","templateId":"b"}"#).contains("exclude each other"));
+    }
+
+    #[test]
+    fn a_list_needs_a_schema_of_scalars_and_nothing_else_may_have_one() {
+        let place = "at $.fields[0].schema";
+        assert_eq!(
+            field(r#"{"name":"a","type":"List"}"#),
+            format!("{place}: expected an object, found nothing")
+        );
+        assert_eq!(
+            field(r#"{"name":"a","type":"String","schema":{}}"#),
+            format!("{place}: expected nothing, as the type is not List, found an object")
+        );
+        assert_eq!(
+            field(r#"{"name":"a","type":"List","schema":{"type":"Array","fields":[]}}"#),
+            format!("{place}.type: expected \"Object\", found \"Array\"")
+        );
+        assert_eq!(
+            field(r#"{"name":"a","type":"List","schema":{"type":"Object"}}"#),
+            format!("{place}.fields: expected an array, found nothing")
+        );
+        assert_eq!(
+            field(
+                r#"{"name":"a","type":"List","schema":{"type":"Object","fields":[{"name":"b","type":"List"}]}}"#
+            ),
+            format!("{place}.fields[0].type: a List inside a List is not possible")
+        );
+    }
+
+    #[test]
+    fn the_answer_shows_the_definition_and_its_family() {
+        let request = DefinitionRequest::parse(SEAT).unwrap().remove(0);
+        let definition = Definition {
+            id: request.id.clone().unwrap(),
+            title: request.title.clone().unwrap(),
+            description: request.description.clone().unwrap(),
+            category: Category::External,
+            subcategory: None,
+            template: None,
+            enabled: true,
+            properties: request.properties.clone(),
+            defaults: Vec::new(),
+        };
+        let expected = concat!(
+            r#"{"definitionId":"seatReserved","title":"Seat reserved","description":"Guest holds a seat","#,
+            r#""fields":[{"name":"venueId","type":"Numeric"},{"name":"isMember","type":"Boolean"},"#,
+            r#"{"name":"seats","type":"List","schema":{"type":"Object","fields":["#,
+            r#"{"name":"row","type":"String"},{"name":"price","type":"Decimal"}]}}],"#,
+            r#""isInternalDefinition":false,"category":"external","subcategory":null}"#,
+        );
+        assert_eq!(to_response(&definition).to_string(), expected);
+        assert_eq!(DefinitionRequest::parse(&to_request(&definition).to_string()).unwrap(), [request]);
+        let opened =
+            Definition { category: Category::Channel, subcategory: Some("email".to_owned()), ..definition };
+        let answer = to_response(&opened);
+        assert_eq!(answer["isInternalDefinition"], true);
+        assert_eq!(answer["subcategory"], "email");
+    }
+}

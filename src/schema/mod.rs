@@ -20,6 +20,7 @@ pub use columns::PERSON_ID;
 pub use columns::RECEIVED_TIME;
 pub use columns::SEQ;
 pub use columns::SESSION_ID;
+pub use columns::SYSTEM_COLUMNS;
 pub use definition::Category;
 pub use definition::DefaultValue;
 pub use definition::Definition;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::error::Result;
 use crate::error::did_you_mean;
+use crate::error::nearest;
 use crate::schema::Category;
 use crate::schema::Definition;
 use crate::schema::from_stored;
@@ -128,12 +129,12 @@ impl Registry {
     /// The template with exactly this id, or an error that names the nearest one.
     pub fn template(&self, id: &str) -> Result<&Arc<Definition>> {
         self.templates.get(id).ok_or_else(|| {
-            let hint = did_you_mean(id, self.templates.keys().map(String::as_str));
-            let all: Vec<_> = self.templates.keys().map(String::as_str).collect();
-            Error::not_found(format!(
-                "no template is called \"{id}\"{hint} The templates are {}",
-                all.join(", ")
-            ))
+            let known = || self.templates.keys().map(String::as_str);
+            let hint = match nearest(id, known()) {
+                Some(near) => format!("did you mean \"{near}\"?"),
+                None => format!("the templates are {}", known().collect::<Vec<_>>().join(", ")),
+            };
+            Error::not_found(format!("no template is called \"{id}\"; {hint}"))
         })
     }
 
@@ -184,4 +185,111 @@ fn matches(pattern: &str, text: &str) -> bool {
         }
     }
     rest.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+    use crate::schema::Property;
+    use crate::value::ScalarType;
+
+    fn standard() -> Registry {
+        Registry::standard().unwrap()
+    }
+
+    fn ids(registry: &Registry, pattern: &str) -> Vec<String> {
+        registry.matching(pattern).unwrap().iter().map(|one| one.id.to_string()).collect()
+    }
+
+    #[test]
+    fn a_star_stands_for_any_characters_and_none() {
+        assert!(matches("email*", "emailOpened"));
+        assert!(matches("email*", "email"));
+        assert!(matches("person*Flow", "personEnteredFlow"));
+        assert!(matches("*", ""));
+        assert!(matches("a**b", "ab"));
+        assert!(matches("*a*b*", "xxaxxbxx"));
+        assert!(!matches("email*", "Email"));
+        assert!(!matches("person*Flow", "personEnteredFlows"));
+        assert!(!matches("a*a", "a"));
+        assert!(!matches("*b*a*", "ab"));
+        assert!(!matches("email", "emailOpened"));
+    }
+
+    #[test]
+    fn a_pattern_selects_ids_and_one_that_selects_none_is_an_error() {
+        assert_eq!(ids(&standard(), "person*Flow"), ["personEnteredFlow", "personExitedFlow"]);
+        assert_eq!(ids(&standard(), "pageView"), ["pageView"]);
+        assert_eq!(standard().matching("nothing*").unwrap_err().kind(), Kind::NotFound);
+        assert_eq!(
+            standard().matching("pageview").unwrap_err().message(),
+            "no event is defined as \"pageview\"; did you mean \"pageView\"?"
+        );
+    }
+
+    #[test]
+    fn a_template_is_not_an_event_and_says_how_to_become_one() {
+        let registry = standard();
+        assert!(registry.find("itemPurchased").is_none());
+        assert!(registry.iter().all(|one| one.category != Category::Template));
+        let error = registry.get("itemPurchased").unwrap_err();
+        assert!(error.message().contains("CREATE EVENT FROM TEMPLATE itemPurchased"), "{error}");
+        let error = registry.template("itemPurchase").unwrap_err();
+        assert_eq!(
+            error.message(),
+            "no template is called \"itemPurchase\"; did you mean \"itemPurchased\"?"
+        );
+        assert!(registry.template("zebra").unwrap_err().message().contains("viewPortionSet"));
+    }
+
+    #[test]
+    fn rows_load_back_to_the_same_registry_with_a_template_and_its_event_side_by_side() {
+        let made = Definition {
+            category: Category::External,
+            template: Some("itemViewed".parse().unwrap()),
+            ..Definition::clone(standard().template("itemViewed").unwrap())
+        };
+        let registry = standard().with(made);
+        let rows = registry.rows().unwrap();
+        assert!(rows.iter().any(|row| row.key == "template/itemViewed"));
+        assert!(rows.iter().any(|row| row.key == "itemViewed"));
+        let loaded = Registry::load(rows.clone()).unwrap();
+        assert_eq!(loaded.rows().unwrap(), rows);
+    }
+
+    #[test]
+    fn an_empty_catalog_loads_as_the_standard_registry() {
+        assert_eq!(Registry::load([]).unwrap().rows().unwrap(), standard().rows().unwrap());
+    }
+
+    #[test]
+    fn a_standard_event_of_an_earlier_version_keeps_its_columns_and_gets_the_new_ones() {
+        let mut old = Definition::clone(standard().get("pageView").unwrap());
+        old.title = "An old title".to_owned();
+        old.properties = vec![
+            Property::scalar("gone", ScalarType::String),
+            Property::scalar("url", ScalarType::Numeric),
+            Property::scalar("path", ScalarType::String),
+        ];
+        let row = StoredRow { enabled: true, ..Registry::row(&old).unwrap() };
+        let loaded = Registry::load([row]).unwrap();
+        let now = loaded.get("pageView").unwrap();
+        assert!(now.enabled);
+        assert_eq!(now.title, "Page view");
+        assert_eq!(now.properties[..2], old.properties[..2]);
+        assert_eq!(now.properties[2].name, "path");
+        assert_eq!(now.properties[2].rules.len(), 1);
+        assert_eq!(now.properties.len(), 13);
+    }
+
+    #[test]
+    fn an_event_of_the_user_outlives_a_later_standard_event_of_its_name() {
+        let mut own = Definition::clone(standard().get("pageView").unwrap());
+        own.id = "PAGEVIEW".parse().unwrap();
+        own.category = Category::External;
+        let loaded = Registry::load([Registry::row(&own).unwrap()]).unwrap();
+        assert_eq!(**loaded.get("PAGEVIEW").unwrap(), own);
+        assert!(loaded.find("pageView").is_none());
+    }
 }

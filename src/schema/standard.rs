@@ -118,3 +118,117 @@ pub(crate) fn renewed(kept: &Definition, known: Definition) -> Definition {
     properties.extend(known.properties.iter().filter(|new| is_new(new)).cloned());
     Definition { enabled: kept.enabled, properties, ..known }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::schema::PropertyType;
+    use crate::schema::Registry;
+    use crate::schema::Rule;
+    use crate::schema::evolve;
+    use crate::schema::evolve::NameRule;
+    use crate::value::ScalarType;
+
+    #[test]
+    fn every_definition_is_within_the_limits_and_no_id_is_there_twice() {
+        let mut ids = HashSet::new();
+        for one in definitions().unwrap() {
+            assert!(ids.insert(one.id.as_str().to_lowercase()), "{} is there twice", one.id);
+            evolve::check(&one).unwrap();
+            evolve::check_names(&one.id, &one.properties, NameRule::Strict).unwrap();
+            assert_eq!(one.enabled, one.category == Category::Channel, "{}", one.id);
+        }
+    }
+
+    fn ids(of: &str) -> String {
+        let all = definitions().unwrap();
+        let family = all.iter().filter(|one| one.subcategory.as_deref().unwrap_or(one.category.name()) == of);
+        family.map(|one| one.id.as_str()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn every_family_has_its_events() {
+        assert_eq!(
+            ids("template"),
+            "itemViewed itemPurchased ratingAdded addedToCart addedToFavourites viewPortionSet"
+        );
+        let person = ids("person");
+        for group in [
+            "sessionStarted pageView sessionEnded personCreated personMerged",
+            "nameChanged locationChanged birthDateChanged genderChanged customAttributeChanged tagAdded tagRemoved",
+            "emailAdded emailChanged emailDeleted phoneAdded phoneChanged phoneDeleted",
+            "pushAdded pushChanged pushDeleted facebookAdded facebookChanged facebookDeleted contactInformationChanged",
+        ] {
+            assert!(person.contains(group), "{group} in {person}");
+        }
+        assert_eq!(
+            ids("email"),
+            "emailSent emailDelivered emailOpened emailLinkClicked emailUnsubscribed emailComplained"
+        );
+        assert_eq!(ids("push"), "pushSent pushDelivered pushOpened");
+        assert_eq!(ids("inapp"), "inAppSent inAppDelivered inAppSeen inAppClicked");
+        assert_eq!(ids("sms"), "smsSent smsDelivered smsLinkClicked");
+        assert_eq!(ids("mms"), "mmsSent mmsDelivered");
+        assert_eq!(ids("whatsapp"), "whatsappSent whatsappDelivered whatsappOpened whatsappLinkClicked");
+        assert_eq!(ids("viber"), "viberSent viberDelivered viberOpened viberLinkClicked");
+        assert_eq!(ids("facebook"), "facebookSent facebookDelivered facebookOpened facebookLinkClicked");
+        assert_eq!(ids("line"), "lineSent lineLinkClicked");
+        assert_eq!(
+            ids("mobileapp"),
+            "appPersonalized appDepersonalized appInstalled appUninstalled appLaunched"
+        );
+        assert_eq!(ids("voice").split(' ').count(), 11);
+        assert_eq!(ids("moments"), "personEnteredFlow personExitedFlow");
+        assert_eq!(ids("answers"), "answersSessionStarted answersSessionEnded answersSessionStartFailed");
+        assert_eq!(ids("conversations"), "conversationCreated conversationClosed");
+        assert_eq!(ids("forms"), "formSubmitted");
+    }
+
+    #[test]
+    fn the_item_of_a_template_is_an_exact_number_and_every_other_number_a_decimal() {
+        let registry = Registry::standard().unwrap();
+        for template in registry.templates() {
+            for property in &template.properties {
+                let is_item = property.name == "itemID";
+                assert_eq!(property.required, is_item, "{}.{}", template.id, property.name);
+                assert_eq!(property.kind == PropertyType::Scalar(ScalarType::Numeric), is_item);
+            }
+            assert!(template.property("itemID").is_some(), "{}", template.id);
+        }
+    }
+
+    #[test]
+    fn a_page_view_is_spelled_and_ruled_as_the_interface_says() {
+        let registry = Registry::standard().unwrap();
+        let view = registry.get("pageView").unwrap();
+        let names: Vec<_> = view.properties.iter().map(|one| one.name.as_str()).collect();
+        assert_eq!(
+            names.join(" "),
+            "pageTitle url domain path deviceType timestamp browserName browserVersion browserOS referrer browserLanguage websiteLanguage"
+        );
+        assert_eq!(view.property("url").unwrap().rules, [Rule::CutAt(1500)]);
+        assert_eq!(view.property("path").unwrap().rules, [Rule::StartsWith("/".to_owned())]);
+        let devices =
+            ["unknown", "mobile", "tablet", "desktop", "spider", "TV", "console"].map(str::to_owned);
+        assert_eq!(view.property("deviceType").unwrap().rules, [Rule::OneOf(devices.to_vec())]);
+        assert_eq!(view.property("timestamp").unwrap().kind, PropertyType::Scalar(ScalarType::DateTime));
+    }
+
+    #[test]
+    fn a_web_session_without_utm_is_direct_and_its_times_may_be_written_day_first() {
+        let registry = Registry::standard().unwrap();
+        let started = registry.get("sessionStarted").unwrap();
+        let [default] = started.defaults.as_slice() else { panic!("one default") };
+        assert_eq!((default.property.as_str(), default.value.as_str()), ("utm_source", "direct"));
+        assert_eq!(default.when, ("sessionType".to_owned(), "Web".to_owned()));
+        assert_eq!(default.unless.len(), 5);
+        for name in &default.unless {
+            assert!(started.property(name).is_some(), "{name}");
+        }
+        let ended = registry.get("sessionEnded").unwrap();
+        assert_eq!(started.property("sessionStart").unwrap().rules, [Rule::DayFirst]);
+        assert_eq!(ended.property("sessionEnd").unwrap().rules, [Rule::DayFirst]);
+    }
+}

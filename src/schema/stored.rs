@@ -263,3 +263,101 @@ impl From<StoredDefault> for DefaultValue {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::option;
+    use proptest::prelude::Just;
+    use proptest::prelude::Strategy;
+    use proptest::prelude::any;
+    use proptest::prop_oneof;
+    use proptest::proptest;
+    use proptest::sample::select;
+
+    use super::*;
+    use crate::value::ScalarType;
+
+    fn scalar() -> impl Strategy<Value = ScalarType> {
+        select(ScalarType::ALL.as_slice())
+    }
+
+    fn field() -> impl Strategy<Value = Field> {
+        (any::<String>(), scalar()).prop_map(|(name, kind)| Field { name, kind })
+    }
+
+    fn rule() -> impl Strategy<Value = Rule> {
+        prop_oneof![
+            any::<usize>().prop_map(Rule::CutAt),
+            any::<String>().prop_map(Rule::StartsWith),
+            vec(any::<String>(), 0..3).prop_map(Rule::OneOf),
+            Just(Rule::DayFirst),
+        ]
+    }
+
+    fn property() -> impl Strategy<Value = Property> {
+        let kind = prop_oneof![
+            scalar().prop_map(PropertyType::Scalar),
+            vec(field(), 0..4).prop_map(PropertyType::List),
+        ];
+        (any::<String>(), kind, any::<bool>(), vec(rule(), 0..3))
+            .prop_map(|(name, kind, required, rules)| Property { name, kind, required, rules })
+    }
+
+    fn default_value() -> impl Strategy<Value = DefaultValue> {
+        (any::<String>(), any::<String>(), any::<(String, String)>(), vec(any::<String>(), 0..3))
+            .prop_map(|(property, value, when, unless)| DefaultValue { property, value, when, unless })
+    }
+
+    fn id() -> impl Strategy<Value = DefinitionId> {
+        "[a-zA-Z0-9]{1,36}".prop_map(|id| id.parse().unwrap())
+    }
+
+    fn definition() -> impl Strategy<Value = Definition> {
+        let categories =
+            [Category::External, Category::Template, Category::Person, Category::Channel, Category::Product];
+        let head = (id(), any::<String>(), any::<String>(), select(categories.to_vec()));
+        let rest = (option::of(any::<String>()), option::of(id()), any::<bool>());
+        (head, rest, vec(property(), 0..5), vec(default_value(), 0..2)).prop_map(
+            |(head, rest, properties, defaults)| {
+                let (id, title, description, category) = head;
+                let (subcategory, template, enabled) = rest;
+                Definition {
+                    id,
+                    title,
+                    description,
+                    category,
+                    subcategory,
+                    template,
+                    enabled,
+                    properties,
+                    defaults,
+                }
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_stored_reads_back_the_same(definition in definition()) {
+            let text = to_stored(&definition).unwrap();
+            assert_eq!(from_stored(&text).unwrap(), definition);
+            assert!(!text.contains('\n'));
+        }
+    }
+
+    const SMALL: &str =
+        r#"{"format":1,"id":"a","title":"A","category":"external","enabled":true,"properties":[]}"#;
+
+    #[test]
+    fn another_version_is_refused_by_its_number_and_other_damage_with_the_cause() {
+        assert!(from_stored(SMALL).is_ok());
+        let later = SMALL.replace("\"format\":1", "\"format\":2").replace("\"title\"", "\"name\"");
+        assert!(from_stored(&later).unwrap_err().message().contains("format 2"));
+        let unknown = SMALL.replace("\"enabled\"", "\"enable\"");
+        let error = from_stored(&unknown).unwrap_err();
+        assert_eq!(error.kind(), Kind::Internal);
+        assert!(error.to_string().contains("unknown field `enable`"), "{error}");
+        assert!(from_stored(&SMALL.replace("\"a\"", "\"a b\"")).is_err());
+    }
+}
