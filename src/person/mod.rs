@@ -2,8 +2,10 @@
 
 mod identifier;
 mod index;
+mod segment;
 
 pub use identifier::Identifier;
 pub use identifier::IdentifierType;
 pub use index::Person;
+pub use index::PersonRef;
 pub use index::Persons;

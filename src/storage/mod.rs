@@ -1,3 +1,5 @@
 //! Where events live: the catalog, Parquet files by definition and day, and the commits that make them visible.
 
+pub mod catalog;
+pub mod lock;
 pub mod snapshot;

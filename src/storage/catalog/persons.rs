@@ -1,0 +1,73 @@
+//! Persons and identities in the catalog: written with the batch that brought them, loaded whole at start.
+
+use rusqlite::Error as SqlError;
+use rusqlite::Transaction;
+use rusqlite::params;
+use rusqlite::types::Type;
+
+use crate::error::Error;
+use crate::error::Result;
+use crate::ids::PersonId;
+use crate::person::Identifier;
+use crate::person::IdentifierType;
+use crate::person::Person;
+use crate::person::Persons;
+use crate::storage::catalog::Catalog;
+use crate::time::Micros;
+
+impl Catalog {
+    /// Every person with every identifier.
+    pub fn load_persons(&self) -> Result<Persons> {
+        self.read("load persons from", |tx| {
+            let count = tx.query_row("SELECT count(*) FROM persons", [], |row| row.get(0))?;
+            let mut persons = Persons::with_capacity(count);
+            let mut statement = tx.prepare("SELECT id, external_id, created_at FROM persons ORDER BY id")?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let external = row.get_ref(1)?.as_str_or_null()?;
+                persons.put(PersonId(row.get(0)?), external, Micros(row.get(2)?));
+            }
+            let mut statement = tx.prepare("SELECT type, id, sender, person_id FROM identities")?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let kind = kind_of(row.get_ref(0)?.as_str()?)?;
+                let (id, sender) = (row.get_ref(1)?.as_str()?, row.get_ref(2)?.as_str()?);
+                persons.attach(PersonId(row.get(3)?), kind, id, sender);
+            }
+            Ok(persons)
+        })
+    }
+}
+
+fn kind_of(name: &str) -> rusqlite::Result<IdentifierType> {
+    name.parse().map_err(|error: Error| SqlError::FromSqlConversionFailure(0, Type::Text, error.into()))
+}
+
+/// Adds persons, or changes those with a known id, and makes the identifiers lead to them.
+pub(crate) fn put(tx: &Transaction<'_>, persons: &[(Person, Vec<Identifier>)]) -> rusqlite::Result<()> {
+    let mut person_row = tx.prepare_cached(
+        "INSERT INTO persons (id, external_id, created_at) VALUES (?1, ?2, ?3)
+         ON CONFLICT (id) DO UPDATE SET external_id = excluded.external_id, created_at = excluded.created_at",
+    )?;
+    for (person, _) in persons {
+        person_row.execute(params![person.id.0, person.external_id, person.created.0])?;
+    }
+    let mut identities: Vec<(&'static str, &Identifier, PersonId)> = persons
+        .iter()
+        .flat_map(|(person, identifiers)| identifiers.iter().map(move |one| (person, one)))
+        .filter(|(person, one)| {
+            one.kind != IdentifierType::ExternalId || person.external_id.as_ref() != Some(&one.id)
+        })
+        .map(|(person, one)| (one.kind.name(), one, person.id))
+        .collect();
+    // In the order of the index: neighbours land on one page.
+    identities.sort_unstable_by_key(|(kind, one, _)| (*kind, &one.id, &one.sender));
+    let mut identity_row = tx.prepare_cached(
+        "INSERT INTO identities (type, id, sender, person_id) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (type, id, sender) DO UPDATE SET person_id = excluded.person_id",
+    )?;
+    for (kind, one, person) in identities {
+        identity_row.execute(params![kind, one.id, one.sender, person.0])?;
+    }
+    Ok(())
+}

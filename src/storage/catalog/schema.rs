@@ -1,0 +1,159 @@
+//! The tables of `catalog.db`, as numbered steps from one format to the next.
+//!
+//! A step that was released never changes; a new need is a new step at the end.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+use rusqlite::OptionalExtension;
+use rusqlite::TransactionBehavior;
+
+use crate::error::Error;
+use crate::error::Result;
+use crate::storage::catalog::sql_error;
+
+/// Step `n` (from 1) makes format `n` out of format `n - 1`; format 0 is an empty file.
+const STEPS: &[&str] = &[FIRST];
+
+/// Times are microseconds since the epoch, UTC. `created_at` and `changed_at` of rows that people made by hand are
+/// SQLite's own clock: nothing is computed from them.
+const FIRST: &str = "
+    CREATE TABLE meta (
+        one         INTEGER PRIMARY KEY CHECK (one = 1),
+        format      INTEGER NOT NULL,
+        created_at  INTEGER NOT NULL DEFAULT (CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER))
+    );
+    INSERT INTO meta (one, format) VALUES (1, 0);
+
+    CREATE TABLE definitions (
+        position    INTEGER PRIMARY KEY,
+        id          TEXT NOT NULL UNIQUE,
+        json        TEXT NOT NULL,
+        enabled     INTEGER NOT NULL,
+        created_at  INTEGER NOT NULL DEFAULT (CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER)),
+        changed_at  INTEGER NOT NULL DEFAULT (CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER))
+    );
+
+    CREATE TABLE persons (
+        id          INTEGER PRIMARY KEY,
+        external_id TEXT UNIQUE,
+        created_at  INTEGER NOT NULL
+    );
+
+    CREATE TABLE identities (
+        type        TEXT NOT NULL,
+        id          TEXT NOT NULL,
+        sender      TEXT NOT NULL,
+        person_id   INTEGER NOT NULL REFERENCES persons (id),
+        PRIMARY KEY (type, id, sender)
+    ) WITHOUT ROWID;
+
+    -- files: a JSON list, emptied when the batch is published, since the lake's own log then has it.
+    CREATE TABLE batches (
+        number      INTEGER PRIMARY KEY,
+        last_seq    INTEGER NOT NULL,
+        files       TEXT NOT NULL,
+        published   INTEGER NOT NULL DEFAULT 0
+    );
+    CREATE INDEX batches_unpublished ON batches (number) WHERE published = 0;
+
+    CREATE TABLE event_id_runs (
+        name        TEXT PRIMARY KEY
+    ) WITHOUT ROWID;
+
+    CREATE TABLE sources (
+        name        TEXT PRIMARY KEY,
+        fingerprint TEXT NOT NULL,
+        rows        INTEGER NOT NULL,
+        bytes       INTEGER NOT NULL,
+        finished    INTEGER NOT NULL,
+        finished_at INTEGER,
+        stored      INTEGER NOT NULL,
+        refused     INTEGER NOT NULL,
+        duplicate   INTEGER NOT NULL
+    ) WITHOUT ROWID;
+
+    CREATE TABLE rejected (
+        id          INTEGER PRIMARY KEY AUTOINCREMENT,
+        source      TEXT NOT NULL,
+        row         INTEGER NOT NULL,
+        definition  TEXT,
+        property    TEXT,
+        expected    TEXT,
+        found       TEXT,
+        code        TEXT NOT NULL,
+        message     TEXT NOT NULL,
+        raw         BLOB NOT NULL,
+        at          INTEGER NOT NULL,
+        UNIQUE (source, row)
+    );
+";
+
+/// Brings the file to the newest format, in one transaction.
+pub(crate) fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
+    let doing = "set up";
+    let tx = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(|error| sql_error(path, doing, error))?;
+    let found = format_of(&tx, path)?;
+    let steps = steps_from(found, path)?;
+    if steps.is_empty() {
+        return Ok(());
+    }
+    let run = || {
+        for step in steps {
+            tx.execute_batch(step)?;
+        }
+        tx.execute("UPDATE meta SET format = ?1", [STEPS.len()])?;
+        tx.commit()
+    };
+    run().map_err(|error| sql_error(path, doing, error))
+}
+
+/// Refuses what a reader cannot read.
+pub(crate) fn check(connection: &Connection, path: &Path) -> Result<()> {
+    let found = format_of(connection, path)?;
+    if steps_from(found, path)?.is_empty() {
+        return Ok(());
+    }
+    Err(Error::unavailable(format!(
+        "the catalog \"{}\" has format {found} and this program reads format {}; open it once for writing, \
+         which brings it up to date",
+        path.display(),
+        STEPS.len()
+    )))
+}
+
+/// The steps that are missing.
+fn steps_from(found: usize, path: &Path) -> Result<&'static [&'static str]> {
+    STEPS.get(found..).ok_or_else(|| {
+        Error::invalid(format!(
+            "the catalog \"{}\" has format {found} and this program knows formats up to {}; use a newer milepost",
+            path.display(),
+            STEPS.len()
+        ))
+    })
+}
+
+/// 0 for a file without tables.
+fn format_of(connection: &Connection, path: &Path) -> Result<usize> {
+    let ask = || {
+        let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))?;
+        if tables == 0 {
+            return Ok(Some(0));
+        }
+        let ours =
+            "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN ('meta', 'event_id_runs')";
+        if connection.query_row(ours, [], |row| row.get::<_, i64>(0))? < 2 {
+            return Ok(None);
+        }
+        connection.query_row("SELECT format FROM meta", [], |row| row.get(0)).optional()
+    };
+    let format: Option<usize> = ask().map_err(|error| sql_error(path, "read", error))?;
+    format.ok_or_else(|| {
+        Error::invalid(format!(
+            "\"{}\" is an SQLite file but not a catalog of milepost; name another directory with --data",
+            path.display()
+        ))
+    })
+}
