@@ -1,1 +1,23 @@
 //! SQL over a snapshot: sessions, tables, functions, limits and cancellation.
+//!
+//! [`Queries`] is made once and holds what all queries share: memory, spill files, the cache of file footers. A
+//! [`Session`] is one person's view of one snapshot; it costs next to nothing to make, and keeps views and settings.
+
+mod catalog;
+mod events;
+mod failure;
+mod files;
+mod functions;
+mod layout;
+mod people;
+mod scan;
+mod session;
+mod source;
+mod statement;
+mod system;
+
+pub use session::Queries;
+pub use session::QueryConfig;
+pub use session::Rows;
+pub use session::Session;
+pub use system::SystemTable;

@@ -1,0 +1,170 @@
+//! The tables of events: one per definition, and `events` with all of them.
+//!
+//! Both hand DataFusion its own Parquet scan over the files that can matter. What only concerns whole files (days,
+//! definitions, ranges of time that cover a file) is decided here and costs nothing later.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::catalog::Session;
+use datafusion::catalog::TableProvider;
+use datafusion::common::Result;
+use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::TableProviderFilterPushDown;
+use datafusion::logical_expr::TableType;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::union::UnionExec;
+
+use crate::query::files::FileSet;
+use crate::query::files::Kept;
+use crate::query::files::LakeFile;
+use crate::query::files::by_person;
+use crate::query::files::unqualified;
+use crate::query::layout;
+use crate::query::layout::DEFINITION_ID;
+use crate::query::layout::Origin;
+use crate::query::layout::SqlColumn;
+use crate::query::scan::Lake;
+use crate::query::scan::Scan;
+use crate::schema::Columns;
+use crate::schema::DAY;
+use crate::schema::OCCURRED_TIME;
+use crate::schema::PERSON_ID;
+use crate::storage::snapshot::TableFiles;
+
+/// A table of events.
+#[derive(Debug)]
+pub(crate) struct EventsTable {
+    lake: Arc<Lake>,
+    columns: Vec<SqlColumn>,
+    schema: SchemaRef,
+    files: FileSet,
+}
+
+/// A condition of a query as the table understands it.
+struct Condition {
+    /// In the table's own words: no qualifiers, persons by `personId` where that is the same.
+    known: Expr,
+    /// The scan itself can make sure that rows meet it.
+    enforceable: bool,
+}
+
+impl EventsTable {
+    /// The table of one definition.
+    pub(crate) fn of_definition(lake: Arc<Lake>, files: &Arc<TableFiles>) -> Self {
+        let columns = layout::of_definition(&Columns::of(&files.definition));
+        Self::new(lake, columns, FileSet::of([files]))
+    }
+
+    /// `events`: all definitions.
+    pub(crate) fn of_all(lake: Arc<Lake>) -> Self {
+        let files = FileSet::of(lake.snapshot.tables.values());
+        Self::new(lake, layout::of_all_events(), files)
+    }
+
+    fn new(lake: Arc<Lake>, columns: Vec<SqlColumn>, files: FileSet) -> Self {
+        Self { lake, schema: layout::schema_of(&columns), columns, files }
+    }
+
+    pub(crate) fn lake(&self) -> &Arc<Lake> {
+        &self.lake
+    }
+
+    /// The files that may meet the conditions, and which conditions they meet as a whole.
+    pub(crate) fn keep<'a>(&self, conditions: impl IntoIterator<Item = &'a Expr>) -> Result<Kept> {
+        let known = conditions.into_iter().map(|one| Ok(self.understand(one)?.known));
+        self.files.keep(&known.collect::<Result<Vec<_>>>()?)
+    }
+
+    fn understand(&self, condition: &Expr) -> Result<Condition> {
+        let condition = unqualified(condition.clone())?;
+        let by_person = by_person(&condition, &self.lake.snapshot.persons);
+        let enforceable = by_person.as_ref().is_some_and(is_about_persons_and_days);
+        Ok(Condition { known: by_person.unwrap_or(condition), enforceable })
+    }
+}
+
+fn is_about_persons_and_days(condition: &Expr) -> bool {
+    let known = [PERSON_ID, OCCURRED_TIME, DAY, DEFINITION_ID];
+    condition.column_refs().iter().all(|column| known.contains(&column.name.as_str()))
+}
+
+#[async_trait]
+impl TableProvider for EventsTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let conditions = filters.iter().map(|one| self.understand(one)).collect::<Result<Vec<_>>>()?;
+        let known: Vec<Expr> = conditions.iter().map(|one| one.known.clone()).collect();
+        let Kept { files, of, proven } = self.files.keep(&known)?;
+        let enforced: Vec<Expr> = conditions
+            .into_iter()
+            .zip(proven)
+            .filter(|(condition, proven)| condition.enforceable && !proven)
+            .map(|(condition, _)| condition.known)
+            .collect();
+        let columns: Vec<&SqlColumn> = match projection {
+            Some(chosen) => chosen.iter().map(|at| &self.columns[*at]).collect(),
+            None => self.columns.iter().collect(),
+        };
+        let scan = |files: Vec<LakeFile>, properties: Option<&Columns>, partitions: usize| {
+            Scan {
+                lake: &self.lake,
+                files,
+                of,
+                columns: columns.clone(),
+                properties,
+                conditions: enforced.clone(),
+                limit,
+                partitions,
+            }
+            .plan(state)
+        };
+        let partitions = state.config().target_partitions();
+        if !columns.iter().any(|column| column.origin == Origin::Properties) || files.is_empty() {
+            return scan(files, None, partitions);
+        }
+
+        // Each definition has properties of its own, so its files are a scan of their own.
+        let rows = |files: &[LakeFile]| files.iter().map(|one| one.file().rows).sum::<u64>();
+        let all = rows(&files).max(1);
+        let mut by_definition: BTreeMap<String, Vec<LakeFile>> = BTreeMap::new();
+        for file in files {
+            by_definition.entry(file.definition().to_owned()).or_default().push(file);
+        }
+        let scans = by_definition.into_values().map(|files| {
+            let properties = Columns::of(&files[0].table.definition);
+            let share = (rows(&files) * partitions as u64).div_ceil(all);
+            scan(files, Some(&properties), usize::try_from(share).unwrap_or(partitions).max(1))
+        });
+        UnionExec::try_new(scans.collect::<Result<Vec<_>>>()?)
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        let conditions = filters.iter().map(|one| self.understand(one)).collect::<Result<Vec<_>>>()?;
+        let known: Vec<Expr> = conditions.iter().map(|one| one.known.clone()).collect();
+        let kept = self.files.keep(&known)?;
+        Ok(conditions
+            .iter()
+            .zip(kept.proven)
+            .map(|(condition, proven)| match condition.enforceable || proven {
+                true => TableProviderFilterPushDown::Exact,
+                false => TableProviderFilterPushDown::Inexact,
+            })
+            .collect())
+    }
+}

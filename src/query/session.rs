@@ -1,0 +1,284 @@
+//! `Queries`, what all queries share, and `Session`, in which one person asks about one snapshot.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::task::Poll;
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use datafusion::catalog::CatalogProviderList;
+use datafusion::catalog::MemoryCatalogProviderList;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::SessionState;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::disk_manager::DiskManagerBuilder;
+use datafusion::execution::disk_manager::DiskManagerMode;
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::memory_pool::TrackConsumersPool;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::logical_expr::DdlStatement;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::displayable;
+use datafusion::physical_plan::execute_stream;
+use datafusion::prelude::SessionConfig;
+use datafusion::prelude::SessionContext;
+use futures::Stream;
+use futures::StreamExt;
+use object_store::ObjectStore;
+
+use crate::error::Context;
+use crate::error::Error;
+use crate::error::Result;
+use crate::query::catalog::CATALOG;
+use crate::query::catalog::LakeCatalog;
+use crate::query::catalog::MAIN;
+use crate::query::failure::Known;
+use crate::query::failure::translate;
+use crate::query::scan::Lake;
+use crate::query::statement::permit;
+use crate::query::statement::permit_plan;
+use crate::query::system::SystemTable;
+use crate::storage::snapshot::Snapshot;
+
+/// The url under which scans find the lake's object store; paths in it are those of `DataFile`.
+const LAKE_URL: &str = "milepost://lake";
+
+const MIB: usize = 1 << 20;
+
+/// What queries may use.
+#[derive(Clone, Debug)]
+pub struct QueryConfig {
+    /// The memory of all queries together, in bytes. Beyond it sorts, joins and groups go to disk.
+    pub memory_bytes: usize,
+    /// In how many parts a query is worked on.
+    pub threads: usize,
+    /// Where what does not fit in memory goes; made when it is not there.
+    pub spill_dir: PathBuf,
+}
+
+/// What all queries share: memory, spill files, cached footers, functions. Made once.
+#[derive(Clone)]
+pub struct Queries {
+    base: Arc<SessionState>,
+    url: ObjectStoreUrl,
+}
+
+impl fmt::Debug for Queries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queries").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+impl Queries {
+    /// Fails when the spill directory cannot be made.
+    pub fn new(config: QueryConfig) -> Result<Self> {
+        let url = ObjectStoreUrl::parse(LAKE_URL).internal(|| "could not name the lake".to_owned())?;
+        let runtime = runtime(&config)?;
+        let state = SessionStateBuilder::new_with_default_features()
+            .with_config(session_config(&config))
+            .with_runtime_env(Arc::new(runtime))
+            .build();
+        Ok(Self { base: Arc::new(state), url })
+    }
+
+    /// A session over a snapshot, whose files are in `store`, with `system` as the tables `system.*`.
+    pub fn session(
+        &self,
+        snapshot: Arc<Snapshot>,
+        store: Arc<dyn ObjectStore>,
+        system: &[Arc<dyn SystemTable>],
+    ) -> Result<Session> {
+        self.base.runtime_env().register_object_store(self.url.as_ref(), store);
+        Ok(Session::new(self.base.as_ref().clone(), self.url.clone(), snapshot, system))
+    }
+}
+
+fn runtime(config: &QueryConfig) -> Result<RuntimeEnv> {
+    // The five greediest operators are named when memory runs out.
+    let named = NonZeroUsize::new(5).unwrap_or(NonZeroUsize::MIN);
+    let pool = TrackConsumersPool::new(FairSpillPool::new(config.memory_bytes), named);
+    let disk =
+        DiskManagerBuilder::default().with_mode(DiskManagerMode::Directories(vec![config.spill_dir.clone()]));
+    RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(pool))
+        .with_disk_manager_builder(disk)
+        .with_metadata_cache_limit((config.memory_bytes / 16).clamp(16 * MIB, 256 * MIB))
+        .build()
+        .unavailable(|| format!("could not use \"{}\" for spill files", config.spill_dir.display()))
+}
+
+fn session_config(config: &QueryConfig) -> SessionConfig {
+    let threads = config.threads.max(1);
+    let mut session = SessionConfig::new()
+        .with_target_partitions(threads)
+        .with_default_catalog_and_schema(CATALOG, MAIN)
+        .with_create_default_catalog_and_schema(false)
+        .with_information_schema(true);
+    let options = session.options_mut();
+    options.sql_parser.enable_ident_normalization = false;
+    options.sql_parser.collect_spans = true;
+    options.execution.time_zone = Some("UTC".to_owned());
+    options.execution.parquet.pushdown_filters = true;
+    options.execution.parquet.reorder_filters = true;
+    options.execution.parquet.enable_page_index = true;
+    options.execution.parquet.bloom_filter_on_read = true;
+    // What a sort keeps free to merge its spilled parts; the default is too much for a small pool.
+    let merge = config.memory_bytes / (16 * threads);
+    options.execution.sort_spill_reservation_bytes = merge.clamp(64 * 1024, 10 * MIB);
+    session
+}
+
+/// One person's questions about one snapshot, with the settings and views made on the way.
+pub struct Session {
+    context: SessionContext,
+    catalog: Arc<LakeCatalog>,
+    url: ObjectStoreUrl,
+    system: Vec<Arc<dyn SystemTable>>,
+    /// The statements that made and dropped views, to make them again over another snapshot.
+    views: Mutex<Vec<String>>,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("catalog", &self.catalog).finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    fn new(
+        mut state: SessionState,
+        url: ObjectStoreUrl,
+        snapshot: Arc<Snapshot>,
+        system: &[Arc<dyn SystemTable>],
+    ) -> Self {
+        let lake = Arc::new(Lake { snapshot, url: url.clone() });
+        let catalog = Arc::new(LakeCatalog::new(lake, system));
+        let list = MemoryCatalogProviderList::new();
+        list.register_catalog(CATALOG.to_owned(), Arc::clone(&catalog) as _);
+        state.register_catalog_list(Arc::new(list));
+        Self {
+            context: SessionContext::new_with_state(state),
+            catalog,
+            url,
+            system: system.to_vec(),
+            views: Mutex::default(),
+        }
+    }
+
+    /// The same session over another snapshot: settings stay, and views see the new events. A view that the snapshot
+    /// cannot answer any more is gone.
+    pub async fn at(&self, snapshot: Arc<Snapshot>) -> Result<Self> {
+        let next = Self::new(self.context.state(), self.url.clone(), snapshot, &self.system);
+        let views = self.views.lock().map_err(|_| half_changed())?.clone();
+        for statement in views {
+            if let Ok(plan) = next.plan(&statement).await {
+                let made = next.context.execute_logical_plan(plan).await;
+                if made.is_ok() {
+                    next.views.lock().map_err(|_| half_changed())?.push(statement);
+                }
+            }
+        }
+        Ok(next)
+    }
+
+    /// The plan of one statement, not yet optimized. Refuses statements that a session does not run.
+    pub async fn plan(&self, sql: &str) -> Result<LogicalPlan> {
+        let state = self.context.state();
+        let dialect = state.config_options().sql_parser.dialect;
+        let statement = state.sql_to_statement(sql, &dialect).map_err(|error| self.failure(error))?;
+        permit(&statement)?;
+        let plan = state.statement_to_plan(statement).await.map_err(|error| self.failure(error))?;
+        permit_plan(&plan)?;
+        Ok(plan)
+    }
+
+    /// Runs one statement; the rows come as they are found. Dropping them stops the query.
+    pub async fn run(&self, sql: &str) -> Result<Rows> {
+        let plan = self.plan(sql).await?;
+        let is_view =
+            matches!(&plan, LogicalPlan::Ddl(DdlStatement::CreateView(_) | DdlStatement::DropView(_)));
+        let rows = self.run_plan(plan).await?;
+        if is_view {
+            self.views.lock().map_err(|_| half_changed())?.push(sql.to_owned());
+        }
+        Ok(rows)
+    }
+
+    /// Runs a plan over tables of this session.
+    pub async fn run_plan(&self, plan: LogicalPlan) -> Result<Rows> {
+        let frame = self.context.execute_logical_plan(plan).await.map_err(|error| self.failure(error))?;
+        let task = Arc::new(frame.task_ctx());
+        let plan = frame.create_physical_plan().await.map_err(|error| self.failure(error))?;
+        let stream = execute_stream(Arc::clone(&plan), task).map_err(|error| self.failure(error))?;
+        Ok(Rows { stream, plan })
+    }
+
+    /// How a question would be answered, as an indented tree of operators.
+    pub async fn explain(&self, sql: &str) -> Result<String> {
+        let plan = self.plan(sql).await?;
+        let state = self.context.state();
+        let plan = state.create_physical_plan(&plan).await.map_err(|error| self.failure(error))?;
+        Ok(displayable(plan.as_ref()).indent(false).to_string())
+    }
+
+    fn failure(&self, error: datafusion::common::DataFusionError) -> Error {
+        translate(error, || Known { tables: self.catalog.tables(), functions: self.functions() })
+    }
+
+    fn functions(&self) -> Vec<String> {
+        let state = self.context.state();
+        let mut names: Vec<String> = state.scalar_functions().keys().cloned().collect();
+        names.extend(state.aggregate_functions().keys().cloned());
+        names.extend(state.window_functions().keys().cloned());
+        names.sort();
+        names.dedup();
+        names
+    }
+}
+
+fn half_changed() -> Error {
+    Error::internal("the views of the session were left half changed")
+}
+
+/// The answer to a statement: batches with one schema, as they are found. Dropping it stops the query.
+pub struct Rows {
+    stream: SendableRecordBatchStream,
+    plan: Arc<dyn ExecutionPlan>,
+}
+
+impl fmt::Debug for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rows").field("schema", &self.stream.schema()).finish_non_exhaustive()
+    }
+}
+
+impl Rows {
+    pub fn schema(&self) -> SchemaRef {
+        self.stream.schema()
+    }
+
+    /// All rows at once; for answers that are known to be small.
+    pub async fn collect(mut self) -> Result<Vec<RecordBatch>> {
+        let mut batches = Vec::new();
+        while let Some(batch) = self.next().await {
+            batches.push(batch?);
+        }
+        Ok(batches)
+    }
+}
+
+impl Stream for Rows {
+    type Item = Result<RecordBatch>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> Poll<Option<Self::Item>> {
+        let polled = self.stream.poll_next_unpin(context);
+        polled.map(|next| next.map(|batch| batch.map_err(|error| translate(error, Known::default))))
+    }
+}

@@ -1,0 +1,145 @@
+//! DataFusion's Parquet source, which also tells `EXPLAIN` how many files and days were left out.
+
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::common::Result;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::internal_err;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::FileOpener;
+use datafusion::datasource::physical_plan::FileScanConfig;
+use datafusion::datasource::physical_plan::FileSource;
+use datafusion::datasource::table_schema::TableSchema;
+use datafusion::physical_expr::EquivalenceProperties;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::PhysicalSortExpr;
+use datafusion::physical_expr::projection::ProjectionExprs;
+use datafusion::physical_plan::DisplayFormatType;
+use datafusion::physical_plan::SortOrderPushdownResult;
+use datafusion::physical_plan::filter_pushdown::FilterPushdownPropagation;
+use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
+use datafusion_datasource::morsel::Morselizer;
+use object_store::ObjectStore;
+
+use crate::query::files::Extent;
+
+/// Reads files of the lake; all but [`FileSource::fmt_extra`] is the Parquet source's own.
+#[derive(Clone)]
+pub(crate) struct LakeSource {
+    parquet: Arc<dyn FileSource>,
+    kept: Extent,
+    of: Extent,
+}
+
+impl LakeSource {
+    /// `kept` is what `parquet` will read, `of` what the table has.
+    pub(crate) fn new(parquet: Arc<dyn FileSource>, kept: Extent, of: Extent) -> Self {
+        Self { parquet, kept, of }
+    }
+
+    fn around(&self, parquet: Arc<dyn FileSource>) -> Arc<dyn FileSource> {
+        Arc::new(Self { parquet, kept: self.kept, of: self.of })
+    }
+}
+
+impl FileSource for LakeSource {
+    fn create_file_opener(
+        &self,
+        _object_store: Arc<dyn ObjectStore>,
+        _base_config: &FileScanConfig,
+        _partition: usize,
+    ) -> Result<Arc<dyn FileOpener>> {
+        internal_err!("lake files are opened as morsels")
+    }
+
+    fn create_morselizer(
+        &self,
+        object_store: Arc<dyn ObjectStore>,
+        base_config: &FileScanConfig,
+        partition: usize,
+    ) -> Result<Box<dyn Morselizer>> {
+        self.parquet.create_morselizer(object_store, base_config, partition)
+    }
+
+    fn table_schema(&self) -> &TableSchema {
+        self.parquet.table_schema()
+    }
+
+    fn with_batch_size(&self, batch_size: usize) -> Arc<dyn FileSource> {
+        self.around(self.parquet.with_batch_size(batch_size))
+    }
+
+    fn filter(&self) -> Option<Arc<dyn PhysicalExpr>> {
+        self.parquet.filter()
+    }
+
+    fn projection(&self) -> Option<&ProjectionExprs> {
+        self.parquet.projection()
+    }
+
+    fn metrics(&self) -> &ExecutionPlanMetricsSet {
+        self.parquet.metrics()
+    }
+
+    fn file_type(&self) -> &str {
+        self.parquet.file_type()
+    }
+
+    fn fmt_extra(&self, kind: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kept, of, .. } = self;
+        match kind {
+            DisplayFormatType::TreeRender => {
+                writeln!(f, "files={} of {}", kept.files, of.files)?;
+                writeln!(f, "days={} of {}", kept.days, of.days)?;
+            }
+            DisplayFormatType::Default | DisplayFormatType::Verbose => {
+                write!(f, ", files={} of {}, days={} of {}", kept.files, of.files, kept.days, of.days)?;
+            }
+        }
+        self.parquet.fmt_extra(kind, f)
+    }
+
+    fn reorder_files(&self, files: Vec<PartitionedFile>) -> Vec<PartitionedFile> {
+        self.parquet.reorder_files(files)
+    }
+
+    fn try_pushdown_filters(
+        &self,
+        filters: Vec<Arc<dyn PhysicalExpr>>,
+        config: &ConfigOptions,
+    ) -> Result<FilterPushdownPropagation<Arc<dyn FileSource>>> {
+        let mut answer = self.parquet.try_pushdown_filters(filters, config)?;
+        answer.updated_node = answer.updated_node.map(|parquet| self.around(parquet));
+        Ok(answer)
+    }
+
+    fn try_pushdown_projection(&self, projection: &ProjectionExprs) -> Result<Option<Arc<dyn FileSource>>> {
+        let pushed = self.parquet.try_pushdown_projection(projection)?;
+        Ok(pushed.map(|parquet| self.around(parquet)))
+    }
+
+    fn try_pushdown_sort(
+        &self,
+        order: &[PhysicalSortExpr],
+        properties: &EquivalenceProperties,
+    ) -> Result<SortOrderPushdownResult<Arc<dyn FileSource>>> {
+        Ok(match self.parquet.try_pushdown_sort(order, properties)? {
+            SortOrderPushdownResult::Exact { inner } => {
+                SortOrderPushdownResult::Exact { inner: self.around(inner) }
+            }
+            SortOrderPushdownResult::Inexact { inner } => {
+                SortOrderPushdownResult::Inexact { inner: self.around(inner) }
+            }
+            SortOrderPushdownResult::Unsupported => SortOrderPushdownResult::Unsupported,
+        })
+    }
+
+    fn apply_expressions(
+        &self,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        self.parquet.apply_expressions(f)
+    }
+}
