@@ -1,6 +1,51 @@
 //! Where events live: the catalog, Parquet files by definition and day, and the commits that make them visible.
+//!
+//! The way of a batch of events, drawn once:
+//!
+//! ```text
+//! commit ─ write ─▶ sorted Parquet files, durable, named by nobody        a stop here: orphans, removed at start-up
+//!        ─ seal ──▶ a run of event ids, likewise
+//!        ─ record ▶ ONE transaction of the catalog: files, ids, persons, progress, refused rows   ◀ now it is stored
+//!        ─ publish▶ one Delta commit per definition, carrying the batch's number     a stop here: rolled forward at
+//!        ─ mark ──▶ the catalog forgets the list of files                            start-up, each commit once
+//! ```
+//!
+//! One process writes to a data directory, the one that holds its lock; others read beside it.
+
+mod adapt;
+mod commit;
+mod compact;
+mod delta;
+mod delta_schema;
+mod durable;
+mod keys;
+mod merge;
+mod object;
+mod parquet;
+mod pool;
+mod recover;
+mod stats;
+mod storage;
+mod vacuum;
+mod view;
+mod write;
 
 pub mod catalog;
 pub mod event_ids;
+pub mod layout;
 pub mod lock;
 pub mod snapshot;
+pub mod steps;
+
+pub use commit::Batch;
+pub use compact::CompactProgress;
+pub use compact::Compacted;
+pub use compact::OnProgress;
+pub use delta::FileRecord;
+pub use layout::Layout;
+pub use snapshot::DataFile;
+pub use snapshot::Snapshot;
+pub use snapshot::TableFiles;
+pub use snapshot::TableTotals;
+pub use storage::Storage;
+pub use storage::StorageConfig;

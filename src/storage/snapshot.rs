@@ -29,13 +29,43 @@ pub struct TableFiles {
 /// One Parquet file: sorted by `(personId, occurredTime, seq)`, all of one UTC day.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DataFile {
-    /// The absolute path in the lake's object store, without a leading slash.
+    /// The path in the lake's object store: `<definition>/day=YYYY-MM-DD/<name>.parquet`.
     pub path: String,
     pub bytes: u64,
     pub rows: u64,
     pub day: Day,
-    /// The least and greatest `personId`.
+    /// The least and greatest `personId`, or wider.
     pub persons: (i64, i64),
-    /// The least and greatest `occurredTime`.
+    /// The least and greatest `occurredTime`, or wider.
     pub times: (Micros, Micros),
+}
+
+/// What the files of one definition amount to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableTotals {
+    pub definition: String,
+    /// Days with events.
+    pub days: u64,
+    pub first_day: Day,
+    pub last_day: Day,
+    pub files: u64,
+    pub rows: u64,
+    pub bytes: u64,
+}
+
+impl TableFiles {
+    /// What there is; nothing for a definition without events.
+    pub fn totals(&self) -> Option<TableTotals> {
+        let (first, last) = (self.files.first()?, self.files.last()?);
+        let days = 1 + self.files.windows(2).filter(|pair| pair[0].day != pair[1].day).count();
+        Some(TableTotals {
+            definition: self.definition.id.to_string(),
+            days: days as u64,
+            first_day: first.day,
+            last_day: last.day,
+            files: self.files.len() as u64,
+            rows: self.files.iter().map(|file| file.rows).sum(),
+            bytes: self.files.iter().map(|file| file.bytes).sum(),
+        })
+    }
 }

@@ -1,0 +1,236 @@
+//! One batch from memory to a place where a power cut cannot take it, whole or not at all.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use futures::StreamExt;
+use futures::TryStreamExt;
+use futures::stream;
+
+use crate::error::Context;
+use crate::error::Error;
+use crate::error::Result;
+use crate::person::Identifier;
+use crate::person::Person;
+use crate::person::Persons;
+use crate::schema::EventBatch;
+use crate::schema::Registry;
+use crate::storage::FileRecord;
+use crate::storage::Storage;
+use crate::storage::catalog::BatchRecord;
+use crate::storage::catalog::Catalog;
+use crate::storage::catalog::RejectedRow;
+use crate::storage::catalog::SourceState;
+use crate::storage::delta::Tables;
+use crate::storage::object;
+use crate::storage::steps::Step;
+use crate::storage::write;
+use crate::time::SharedClock;
+
+/// Tables that are committed to at the same time.
+const AT_ONCE: usize = 4;
+
+/// Everything that becomes true together.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// In any order, and several of one definition if it suits.
+    pub events: Vec<EventBatch>,
+    /// New persons, or known ones with new identifiers.
+    pub persons: Vec<(Person, Vec<Identifier>)>,
+    /// How far the sources are done with this batch.
+    pub sources: Vec<SourceState>,
+    pub rejected: Vec<RejectedRow>,
+    /// Ids of refused rows that this batch resolved.
+    pub replayed: Vec<i64>,
+    /// The sequence number of the last event of this batch, or of an earlier one if it has none.
+    pub last_seq: i64,
+}
+
+impl Storage {
+    /// Stores a batch: its events, persons, progress and refusals, and the event ids that were checked since the last
+    /// batch. When this returns, all of it survives a power cut and the next snapshot shows it. Once it is begun it
+    /// goes on to its end, even if the caller stops waiting.
+    ///
+    /// Returns the number of the batch.
+    ///
+    /// # Errors
+    /// When it fails before the catalog has the batch, nothing of it is there, and the checked event ids are forgotten.
+    /// When it fails after that, the batch is stored, and the message says so: the next commit or start-up shows it.
+    pub async fn commit(self: &Arc<Self>, batch: Batch) -> Result<i64> {
+        self.writer()?;
+        let storage = Arc::clone(self);
+        tokio::spawn(async move { storage.commit_now(batch).await })
+            .await
+            .internal(|| "the commit of a batch broke off".to_owned())?
+    }
+
+    async fn commit_now(self: &Arc<Self>, batch: Batch) -> Result<i64> {
+        let _turn = self.committing.lock().await;
+        if self.behind.load(Ordering::Acquire) {
+            self.catch_up().await?;
+        }
+        let number = self.catalog.next_batch()?;
+        let writing = self.mark.begin()?;
+        let Batch { events, persons, sources, rejected, replayed, last_seq } = batch;
+
+        let files = match self.write_events(number, events).await {
+            Ok(files) => files,
+            Err(error) => {
+                self.event_ids()?.discard()?;
+                writing.done();
+                return Err(error);
+            }
+        };
+        self.reached(Step::FilesWritten)?;
+
+        let run = match self.event_ids()?.seal(number) {
+            Ok(run) => run,
+            Err(error) => {
+                self.abandon(&files)?;
+                writing.done();
+                return Err(error);
+            }
+        };
+        self.reached(Step::IdsSealed)?;
+
+        let record = BatchRecord {
+            number,
+            last_seq,
+            files: files.iter().map(FileRecord::to_json).collect::<Result<_>>()?,
+            id_runs: run.iter().cloned().collect(),
+            persons,
+            sources,
+            rejected,
+            replayed,
+        };
+        if let Err(error) = self.catalog.record_batch(&record) {
+            // The transaction may be there although its answer was lost.
+            if self.catalog.next_batch()? <= number {
+                self.abandon(&files)?;
+                writing.done();
+                return Err(error);
+            }
+        }
+        self.reached(Step::Recorded)?;
+
+        self.event_ids()?.recorded();
+        self.behind.store(true, Ordering::Release);
+        self.add_persons(record.persons).await;
+        let published = self.show(number, files).await;
+        published.map_err(|error| {
+            let message =
+                format!("batch {number} is stored, but not visible yet; it will be after the next start");
+            Error::new(error.kind(), message).with_source(error)
+        })?;
+        self.behind.store(false, Ordering::Release);
+        writing.done();
+        self.merge_id_runs().await?;
+        Ok(number)
+    }
+
+    async fn write_events(self: &Arc<Self>, number: i64, events: Vec<EventBatch>) -> Result<Vec<FileRecord>> {
+        if events.is_empty() {
+            return Ok(Vec::new());
+        }
+        let storage = Arc::clone(self);
+        let work = move || {
+            let registry = storage.registry();
+            let stem = format!("b{number:08}");
+            let latest = |id: &str| registry.get(id).cloned();
+            write::write_files(&storage.layout, storage.config.threads, &stem, events, latest)
+        };
+        tokio::task::spawn_blocking(work).await.internal(|| "the writing of a batch broke off".to_owned())?
+    }
+
+    /// Removes what no record names, and forgets the ids that were checked for it.
+    fn abandon(&self, files: &[FileRecord]) -> Result<()> {
+        for file in files {
+            object::remove_file(&self.layout.local(&file.path))?;
+        }
+        self.event_ids()?.discard()
+    }
+
+    /// Event ids of many batches are looked up faster when their runs are one.
+    async fn merge_id_runs(self: &Arc<Self>) -> Result<()> {
+        let storage = Arc::clone(self);
+        let work = move || {
+            let record = |old: &[String], new: &str| storage.catalog.replace_id_runs(old, &[new.to_owned()]);
+            storage.event_ids()?.merge(record)
+        };
+        tokio::task::spawn_blocking(work)
+            .await
+            .internal(|| "the merging of event ids broke off".to_owned())?
+    }
+
+    async fn add_persons(&self, new: Vec<(Person, Vec<Identifier>)>) {
+        if new.is_empty() {
+            return;
+        }
+        self.view.forget_last().await;
+        let mut held = self.persons.write().unwrap_or_else(PoisonError::into_inner);
+        let persons: &mut Persons = Arc::make_mut(&mut held);
+        for (person, identifiers) in new {
+            persons.add(person, identifiers);
+        }
+    }
+
+    /// Lets the tables show a recorded batch, for snapshots all of them at once.
+    async fn show(&self, number: i64, files: Vec<FileRecord>) -> Result<()> {
+        let _whole = self.publishing.write().await;
+        let registry = self.registry();
+        let reached = |step| self.reached(step);
+        publish(&self.tables, &registry, &self.config.clock, number, files, reached).await?;
+        self.reached(Step::Published)?;
+        self.catalog.mark_published(number)
+    }
+
+    /// Shows what an earlier commit recorded and could not show.
+    async fn catch_up(&self) -> Result<()> {
+        let _whole = self.publishing.write().await;
+        roll_forward(&self.catalog, &self.tables, &self.registry(), &self.config.clock).await?;
+        self.behind.store(false, Ordering::Release);
+        Ok(())
+    }
+}
+
+/// Publishes every batch that the catalog has and that may not be in all tables, in order.
+pub(crate) async fn roll_forward(
+    catalog: &Catalog,
+    tables: &Tables,
+    registry: &Registry,
+    clock: &SharedClock,
+) -> Result<()> {
+    for batch in catalog.unpublished_batches()? {
+        let files = batch.files.iter().map(|json| FileRecord::from_json(json)).collect::<Result<Vec<_>>>()?;
+        publish(tables, registry, clock, batch.number, files, |_| Ok(())).await?;
+        catalog.mark_published(batch.number)?;
+    }
+    Ok(())
+}
+
+/// One commit in each table that has files of the batch; a table that has the batch already is left as it is.
+async fn publish(
+    tables: &Tables,
+    registry: &Registry,
+    clock: &SharedClock,
+    number: i64,
+    files: Vec<FileRecord>,
+    reached: impl Fn(Step) -> Result<()>,
+) -> Result<()> {
+    let mut by_definition: BTreeMap<String, Vec<FileRecord>> = BTreeMap::new();
+    for file in files {
+        by_definition.entry(file.definition.clone()).or_default().push(file);
+    }
+    let reached = &reached;
+    stream::iter(by_definition)
+        .map(|(id, files)| async move {
+            let definition = registry.get(&id)?;
+            tables.publish(definition, number, &files, clock.now()).await?;
+            reached(Step::TableCommitted)
+        })
+        .buffer_unordered(AT_ONCE)
+        .try_collect::<()>()
+        .await
+}

@@ -1,0 +1,158 @@
+//! The only file that knows paths: what lies where in a data directory, and in the lake's object store.
+//!
+//! ```text
+//! catalog.db                                        definitions, persons, batches, sources, quarantine
+//! LOCK                                              held by the writer
+//! WRITING                                           there while data files may exist that no log names yet
+//! ids/<n>.run                                       event ids of one batch
+//! lake/<definition>/_delta_log/                     the Delta log of one definition
+//! lake/<definition>/day=YYYY-MM-DD/<name>.parquet   its events of one UTC day
+//! state/history                                     what was typed at the prompt
+//! ```
+//!
+//! The lake's object store is rooted at `lake/`, so a path in it starts with the definition.
+
+use std::path::Path;
+use std::path::PathBuf;
+
+use chrono::Datelike;
+use chrono::NaiveDate;
+
+use crate::error::Error;
+use crate::error::Result;
+use crate::time::Day;
+
+/// The folder of a table that holds its log.
+pub const LOG_FOLDER: &str = "_delta_log";
+/// What the name of a data file ends with.
+const DATA_SUFFIX: &str = ".parquet";
+/// Days from 0001-01-01 to 1970-01-01, counted as chrono does.
+const EPOCH_FROM_CE: i32 = 719_163;
+
+/// The places of one data directory.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn catalog(&self) -> PathBuf {
+        self.root.join("catalog.db")
+    }
+
+    pub fn lock(&self) -> PathBuf {
+        self.root.join("LOCK")
+    }
+
+    /// Present from before the first data file of a commit is written until a log names it, so that a start-up after
+    /// a crash knows that it has to look for orphans.
+    pub fn writing(&self) -> PathBuf {
+        self.root.join("WRITING")
+    }
+
+    pub fn ids(&self) -> PathBuf {
+        self.root.join("ids")
+    }
+
+    pub fn lake(&self) -> PathBuf {
+        self.root.join("lake")
+    }
+
+    /// Where the prompt keeps its history.
+    pub fn history(&self) -> PathBuf {
+        self.root.join("state").join("history")
+    }
+
+    /// A path of the lake's object store on the local disk.
+    pub fn local(&self, path: &str) -> PathBuf {
+        let mut local = self.lake();
+        local.extend(path.split('/'));
+        local
+    }
+}
+
+/// The path of a data file in the lake's object store.
+pub fn data_path(definition: &str, day: Day, name: &str) -> Result<String> {
+    Ok(format!("{definition}/day={}/{name}{DATA_SUFFIX}", day_text(day)?))
+}
+
+/// The path of a table's data file as its log writes it: without the definition.
+pub fn within_table<'a>(definition: &str, path: &'a str) -> Result<&'a str> {
+    path.strip_prefix(definition).and_then(|rest| rest.strip_prefix('/')).ok_or_else(|| {
+        Error::internal(format!("the data file \"{path}\" is not in the table of \"{definition}\""))
+    })
+}
+
+/// The path in the lake's object store of what a table's log calls `path`.
+pub fn in_lake(definition: &str, path: &str) -> String {
+    format!("{definition}/{path}")
+}
+
+/// The commit that made a version of a table.
+pub fn log_entry(definition: &str, version: u64) -> String {
+    format!("{definition}/{LOG_FOLDER}/{version:020}.json")
+}
+
+/// Whether a path in the lake's object store is that of a data file.
+pub fn is_data_file(path: &str) -> bool {
+    let mut parts = path.split('/').skip(1);
+    let day = parts.next().and_then(|part| part.strip_prefix("day=")).and_then(parse_day);
+    day.is_some() && parts.next().is_some_and(|name| name.ends_with(DATA_SUFFIX)) && parts.next().is_none()
+}
+
+/// A day as partitions spell it. Years have four digits there, so a day outside 0001..=9999 is refused.
+pub fn day_text(day: Day) -> Result<String> {
+    day.0
+        .checked_add(EPOCH_FROM_CE)
+        .and_then(NaiveDate::from_num_days_from_ce_opt)
+        .filter(|date| (1..=9999).contains(&date.year()))
+        .map(|date| date.format("%Y-%m-%d").to_string())
+        .ok_or_else(|| {
+            Error::invalid(
+                "an event cannot be stored that occurred outside the years 0001 to 9999".to_owned(),
+            )
+        })
+}
+
+/// The day that a partition spells.
+pub fn parse_day(text: &str) -> Option<Day> {
+    let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
+    Some(Day(date.num_days_from_ce() - EPOCH_FROM_CE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_reads_back_as_it_was_written() {
+        for (day, text) in
+            [(0, "1970-01-01"), (-1, "1969-12-31"), (20_605, "2026-06-01"), (-719_162, "0001-01-01")]
+        {
+            assert_eq!(day_text(Day(day)).unwrap(), text);
+            assert_eq!(parse_day(text), Some(Day(day)));
+        }
+        assert!(day_text(Day(i32::MAX)).is_err());
+        assert!(day_text(Day(-719_163)).is_err());
+    }
+
+    #[test]
+    fn a_path_leads_from_the_lake_to_the_table_and_back() {
+        let path = data_path("pageView", Day(0), "b1").unwrap();
+        assert_eq!(path, "pageView/day=1970-01-01/b1.parquet");
+        let within = within_table("pageView", &path).unwrap();
+        assert_eq!(in_lake("pageView", within), path);
+        assert!(within_table("page", &path).is_err());
+        assert!(is_data_file(&path));
+        assert!(!is_data_file(&log_entry("pageView", 3)));
+        assert!(!is_data_file("pageView/_delta_log/00000000000000000010.checkpoint.parquet"));
+    }
+}

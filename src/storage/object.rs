@@ -1,0 +1,69 @@
+//! Opens the object store that holds the lake, and makes, syncs and removes folders and files on the local disk.
+
+use std::fs;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use object_store::ObjectStore;
+
+use crate::error::Context;
+use crate::error::Result;
+use crate::storage::durable::DurableStore;
+
+/// The object store of a lake on the local disk, rooted at its folder, which must be there.
+pub(crate) fn open_local(lake: &Path) -> Result<Arc<dyn ObjectStore>> {
+    let store = DurableStore::open(lake)
+        .unavailable(|| format!("the lake cannot be opened at \"{}\"", lake.display()))?;
+    Ok(Arc::new(store))
+}
+
+/// Makes a folder and its parents, each of them durable before the next is made in it.
+pub(crate) fn create_folder(folder: &Path) -> Result<()> {
+    if folder.try_exists().unavailable(|| format!("could not look for \"{}\"", folder.display()))? {
+        return Ok(());
+    }
+    if let Some(parent) = folder.parent() {
+        create_folder(parent)?;
+    }
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(error).unavailable(|| format!("could not make the folder \"{}\"", folder.display()));
+        }
+        _ => {}
+    }
+    match folder.parent() {
+        Some(parent) => sync_folder(parent),
+        None => Ok(()),
+    }
+}
+
+/// Returns when the names in a folder will survive a power loss.
+pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
+    // An empty path is the working directory.
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    File::open(folder)
+        .and_then(|open| open.sync_all())
+        .unavailable(|| format!("could not make the folder \"{}\" durable", folder.display()))
+}
+
+/// Returns when a file and its name will survive a power loss.
+pub(crate) fn sync_file(file: &Path) -> Result<()> {
+    File::open(file)
+        .and_then(|open| open.sync_all())
+        .unavailable(|| format!("could not make \"{}\" durable", file.display()))?;
+    match file.parent() {
+        Some(parent) => sync_folder(parent),
+        None => Ok(()),
+    }
+}
+
+/// Removes a file; that it is gone already is fine.
+pub(crate) fn remove_file(file: &Path) -> Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).unavailable(|| format!("could not remove \"{}\"", file.display()))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,118 @@
+//! How a data file is written: encodings by column, sort order, page index, bloom filter, and durable when done.
+//!
+//! What is read most (who and when) is delta-packed and not compressed further, which reads twice as fast for a fifth
+//! more space; the rest is dictionary and zstd. A file holds the events of one definition and one UTC day, sorted by
+//! `(personId, occurredTime, seq)`.
+
+use std::fs::File;
+use std::path::Path;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::basic::Compression;
+use parquet::basic::Encoding;
+use parquet::basic::ZstdLevel;
+use parquet::file::metadata::KeyValue;
+use parquet::file::metadata::SortingColumn;
+use parquet::file::properties::EnabledStatistics;
+use parquet::file::properties::WriterProperties;
+use parquet::schema::types::ColumnPath;
+
+use crate::error::Context;
+use crate::error::Result;
+use crate::schema::EVENT_ID;
+use crate::schema::OCCURRED_TIME;
+use crate::schema::PERSON_ID;
+use crate::schema::SEQ;
+use crate::storage::stats;
+use crate::storage::stats::FileStats;
+
+/// Rows of a row group: small enough that the cores share a file of a busy day, large enough for its dictionaries.
+const ROW_GROUP_ROWS: usize = 262_144;
+/// Rows of a page, the least that a point read decodes.
+const PAGE_ROWS: usize = 20_000;
+/// Of a hundred ids that are not in a row group, how many its bloom filter lets through: five.
+const BLOOM_FALSE_POSITIVES: f64 = 0.05;
+/// Version of what is written here; a reader of a later one refuses.
+const FORMAT_VERSION: &str = "1";
+/// The key under which the version stands in a file.
+const FORMAT_KEY: &str = "milepost.format";
+
+/// A data file in the making. Dropped before it is finished, it leaves a torn file that nothing names.
+pub(crate) struct DataFileWriter {
+    writer: ArrowWriter<File>,
+    schema: SchemaRef,
+}
+
+/// A data file that will survive a power loss (its name will once its folder is synced).
+#[derive(Debug)]
+pub(crate) struct WrittenFile {
+    pub bytes: u64,
+    pub stats: FileStats,
+}
+
+impl DataFileWriter {
+    /// Makes the file, in a folder that is there, for at most `rows` rows of `schema`.
+    pub(crate) fn create(path: &Path, schema: &SchemaRef, rows: usize) -> Result<Self> {
+        let doing = || format!("could not make the data file \"{}\"", path.display());
+        let file = File::create(path).unavailable(doing)?;
+        let options = ArrowWriterOptions::new()
+            .with_properties(properties(schema, rows))
+            .with_skip_arrow_metadata(true);
+        let writer =
+            ArrowWriter::try_new_with_options(file, SchemaRef::clone(schema), options).internal(doing)?;
+        Ok(Self { writer, schema: SchemaRef::clone(schema) })
+    }
+
+    /// Adds rows that follow, in the sort order, those that are there.
+    pub(crate) fn write(&mut self, rows: &RecordBatch) -> Result<()> {
+        self.writer.write(rows).unavailable(|| "could not write a data file".to_owned())
+    }
+
+    pub(crate) fn finish(mut self) -> Result<WrittenFile> {
+        let doing = || "could not finish a data file".to_owned();
+        let metadata = self.writer.finish().unavailable(doing)?;
+        let file = self.writer.inner();
+        file.sync_all().unavailable(doing)?;
+        let bytes = file.metadata().unavailable(doing)?.len();
+        Ok(WrittenFile { bytes, stats: stats::of_file(&self.schema, &metadata)? })
+    }
+}
+
+fn properties(schema: &SchemaRef, rows: usize) -> WriterProperties {
+    let zstd = Compression::ZSTD(ZstdLevel::default());
+    let sorted_by = [PERSON_ID, OCCURRED_TIME, SEQ];
+    let sorting = sorted_by.iter().filter_map(|name| {
+        let column_idx = i32::try_from(schema.index_of(name).ok()?).ok()?;
+        Some(SortingColumn { column_idx, descending: false, nulls_first: false })
+    });
+    let mut builder = WriterProperties::builder()
+        .set_created_by(concat!("milepost ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_key_value_metadata(Some(vec![KeyValue::new(FORMAT_KEY.to_owned(), FORMAT_VERSION.to_owned())]))
+        .set_sorting_columns(Some(sorting.collect()))
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_data_page_row_count_limit(PAGE_ROWS)
+        .set_compression(zstd)
+        // Only columns in sort order have pages worth skipping.
+        .set_statistics_enabled(EnabledStatistics::Chunk);
+    for name in sorted_by {
+        let column = ColumnPath::from(name);
+        builder = builder
+            .set_column_dictionary_enabled(column.clone(), false)
+            .set_column_encoding(column.clone(), Encoding::DELTA_BINARY_PACKED)
+            .set_column_compression(column.clone(), Compression::UNCOMPRESSED)
+            .set_column_statistics_enabled(column, EnabledStatistics::Page);
+    }
+    // Ids never repeat, so a dictionary only costs; of the other encodings this is the smallest for random ids and
+    // within a tenth of the smallest for counted ones.
+    let event_id = ColumnPath::from(EVENT_ID);
+    builder
+        .set_column_dictionary_enabled(event_id.clone(), false)
+        .set_column_encoding(event_id.clone(), Encoding::DELTA_LENGTH_BYTE_ARRAY)
+        .set_column_bloom_filter_enabled(event_id.clone(), true)
+        .set_column_bloom_filter_fpp(event_id.clone(), BLOOM_FALSE_POSITIVES)
+        .set_column_bloom_filter_max_ndv(event_id, rows.clamp(1, ROW_GROUP_ROWS) as u64)
+        .build()
+}

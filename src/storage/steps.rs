@@ -1,0 +1,29 @@
+//! The steps between which a stop must lose nothing and double nothing, and a seam by which tests stop there.
+
+use std::fmt;
+
+use crate::error::Result;
+
+/// What has just been done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// The data files of a batch are durable.
+    FilesWritten,
+    /// The run of event ids of a batch is durable.
+    IdsSealed,
+    /// The catalog has the batch: from here on it is stored.
+    Recorded,
+    /// One table shows its part of the batch.
+    TableCommitted,
+    /// All tables show it, and the catalog does not know yet.
+    Published,
+    /// A table's rewritten files are durable, and its log has the old ones.
+    Rewritten,
+    /// A table's log has the rewritten files.
+    Replaced,
+}
+
+/// Told about each step. An error stops the operation on the spot, as a crash would: nothing is tidied up.
+pub trait Steps: fmt::Debug + Send + Sync {
+    fn reached(&self, step: Step) -> Result<()>;
+}

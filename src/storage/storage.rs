@@ -1,0 +1,206 @@
+//! `Storage`: one open data directory, which everything that keeps or reads events goes through.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::sync::RwLock;
+use std::sync::atomic::AtomicBool;
+use std::thread;
+use std::time::Duration;
+
+use object_store::ObjectStore;
+
+use crate::error::Error;
+use crate::error::Result;
+use crate::person::Persons;
+use crate::schema::Definition;
+use crate::schema::Registry;
+use crate::storage::Layout;
+use crate::storage::TableTotals;
+use crate::storage::catalog::Catalog;
+use crate::storage::delta::Tables;
+use crate::storage::event_ids::EventIds;
+use crate::storage::lock::DirLock;
+use crate::storage::recover;
+use crate::storage::recover::WritingMark;
+use crate::storage::steps::Step;
+use crate::storage::steps::Steps;
+use crate::storage::view::View;
+use crate::time::SharedClock;
+
+/// Data files end at about this size when they are compacted.
+const TARGET_FILE_BYTES: u64 = 128 * 1024 * 1024;
+/// How long files that compaction replaced stay for readers in other processes.
+const GRACE: Duration = Duration::from_secs(600);
+/// Of the 1.5 GiB that an import may use; a guess.
+const EVENT_ID_MEMORY: usize = 192 * 1024 * 1024;
+
+/// How to open a data directory.
+#[derive(Clone, Debug)]
+pub struct StorageConfig {
+    /// The data directory.
+    pub dir: PathBuf,
+    /// Take no lock and write nothing; works beside a writer.
+    pub read_only: bool,
+    /// Threads that write or rewrite files at a time.
+    pub threads: usize,
+    /// The size that compaction aims at.
+    pub target_file_bytes: u64,
+    /// How long replaced files stay on disk for readers in other processes, which may still be reading them.
+    pub grace: Duration,
+    /// The most bytes of memory for known event ids; what does not fit is looked up on disk.
+    pub event_id_memory: usize,
+    pub clock: SharedClock,
+    /// Told about each step of writing; for tests.
+    pub steps: Option<Arc<dyn Steps>>,
+}
+
+impl StorageConfig {
+    /// A writer with all cores and the usual sizes.
+    pub fn new(dir: impl Into<PathBuf>, clock: SharedClock) -> Self {
+        Self {
+            dir: dir.into(),
+            read_only: false,
+            threads: thread::available_parallelism().map_or(1, usize::from),
+            target_file_bytes: TARGET_FILE_BYTES,
+            grace: GRACE,
+            event_id_memory: EVENT_ID_MEMORY,
+            clock,
+            steps: None,
+        }
+    }
+
+    /// A reader.
+    pub fn read_only(dir: impl Into<PathBuf>, clock: SharedClock) -> Self {
+        Self { read_only: true, ..Self::new(dir, clock) }
+    }
+}
+
+/// An open data directory.
+#[derive(Debug)]
+pub struct Storage {
+    pub(crate) config: StorageConfig,
+    pub(crate) layout: Layout,
+    pub(crate) catalog: Catalog,
+    pub(crate) tables: Tables,
+    pub(crate) view: View,
+    /// Held by whoever commits a batch, from its first file to its last log entry.
+    pub(crate) committing: tokio::sync::Mutex<()>,
+    /// Held by whoever rewrites files.
+    pub(crate) compacting: tokio::sync::Mutex<()>,
+    /// Held for writing while the tables get a batch one by one, so that no snapshot shows half of it.
+    pub(crate) publishing: tokio::sync::RwLock<()>,
+    /// A batch was recorded and could not be published; the next commit does that first.
+    pub(crate) behind: AtomicBool,
+    pub(crate) mark: WritingMark,
+    pub(crate) persons: RwLock<Arc<Persons>>,
+    pub(crate) registry: RwLock<Arc<Registry>>,
+    store: Arc<dyn ObjectStore>,
+    event_ids: Option<Mutex<EventIds>>,
+    /// Let go last.
+    _lock: Option<DirLock>,
+}
+
+impl Storage {
+    /// Opens a data directory. A writer makes it when it is missing, takes its lock, and finishes what a crash left.
+    ///
+    /// # Errors
+    /// `Unavailable` when another process writes to it; `NotFound` when there is nothing to read.
+    pub async fn open(config: StorageConfig) -> Result<Arc<Self>> {
+        let layout = Layout::new(&config.dir);
+        let opened = recover::open(&config, &layout).await?;
+        let mark = WritingMark::new(layout.writing());
+        Ok(Arc::new(Self {
+            layout,
+            catalog: opened.catalog,
+            view: View::new(opened.tables.clone()),
+            tables: opened.tables,
+            committing: tokio::sync::Mutex::default(),
+            compacting: tokio::sync::Mutex::default(),
+            publishing: tokio::sync::RwLock::default(),
+            behind: AtomicBool::new(false),
+            mark,
+            persons: RwLock::new(Arc::new(opened.persons)),
+            registry: RwLock::new(Arc::new(opened.registry)),
+            store: opened.store,
+            event_ids: opened.event_ids.map(Mutex::new),
+            _lock: opened.lock,
+            config,
+        }))
+    }
+
+    /// Where things lie in the data directory.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The object store that holds the lake; [`DataFile::path`](crate::storage::DataFile) is a path in it.
+    pub fn object_store(&self) -> Arc<dyn ObjectStore> {
+        Arc::clone(&self.store)
+    }
+
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// The definitions in force. A reader sees them as of its last snapshot.
+    pub fn registry(&self) -> Arc<Registry> {
+        Arc::clone(&self.registry.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// All persons. Whoever commits batches should let go of this before it does: while it is held, a batch that has
+    /// new persons copies them all first.
+    pub fn persons(&self) -> Arc<Persons> {
+        Arc::clone(&self.persons.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The ids of all events, for whoever checks new ones; their writer holds this from the first check of a batch on,
+    /// and not while it commits, which seals the ids that were checked.
+    ///
+    /// # Errors
+    /// `Invalid` when the directory is open for reading only.
+    pub fn event_ids(&self) -> Result<MutexGuard<'_, EventIds>> {
+        let ids = self.event_ids.as_ref().ok_or_else(read_only)?;
+        Ok(ids.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Adds definitions or puts them in the place of those with their ids; durable and in force when this returns,
+    /// all or none. Which changes are allowed is decided by `schema::evolve`.
+    ///
+    /// # Errors
+    /// `Invalid` when the directory is open for reading only.
+    pub fn define(&self, definitions: impl IntoIterator<Item = Definition>) -> Result<()> {
+        self.writer()?;
+        let mut registry = self.registry.write().unwrap_or_else(PoisonError::into_inner);
+        let mut next = Registry::clone(&registry);
+        let mut rows = Vec::new();
+        for definition in definitions {
+            rows.push(Registry::row(&definition)?);
+            next = next.with(definition);
+        }
+        let rows = rows.iter().map(|row| (row.key.as_str(), row.json.as_str(), row.enabled));
+        self.catalog.put_definitions(rows)?;
+        *registry = Arc::new(next);
+        Ok(())
+    }
+
+    /// What each definition that has events holds, ordered by id.
+    pub async fn totals(&self) -> Result<Vec<TableTotals>> {
+        Ok(self.snapshot().await?.tables.values().filter_map(|table| table.totals()).collect())
+    }
+
+    /// An error unless this is the writer.
+    pub(crate) fn writer(&self) -> Result<()> {
+        if self.config.read_only { Err(read_only()) } else { Ok(()) }
+    }
+
+    pub(crate) fn reached(&self, step: Step) -> Result<()> {
+        self.config.steps.as_ref().map_or(Ok(()), |steps| steps.reached(step))
+    }
+}
+
+fn read_only() -> Error {
+    Error::invalid("the data directory is open for reading only; leave out --read-only to change it")
+}

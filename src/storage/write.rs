@@ -1,0 +1,168 @@
+//! Batches of events, in the order in which they came, to sorted data files: one per definition and day.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::interleave_record_batch;
+use arrow::datatypes::SchemaRef;
+
+use crate::error::Context;
+use crate::error::Error;
+use crate::error::Result;
+use crate::schema::Columns;
+use crate::schema::Definition;
+use crate::schema::EventBatch;
+use crate::storage::adapt;
+use crate::storage::delta::FileRecord;
+use crate::storage::keys::SortKey;
+use crate::storage::keys::SortKeys;
+use crate::storage::layout;
+use crate::storage::layout::Layout;
+use crate::storage::object;
+use crate::storage::parquet::DataFileWriter;
+use crate::storage::parquet::WrittenFile;
+use crate::storage::pool;
+use crate::time::Day;
+use crate::time::MICROS_PER_DAY;
+
+/// Rows that are gathered before they are encoded: few enough to stay in the cache.
+const CHUNK_ROWS: usize = 16_384;
+
+/// All events of one definition in a batch.
+struct Table {
+    definition: Arc<Definition>,
+    schema: SchemaRef,
+    rows: Vec<RecordBatch>,
+}
+
+/// One file to be: the rows of one table that fall on one day.
+struct Partition<'a> {
+    table: &'a Table,
+    day: Day,
+    rows: Vec<Row>,
+    path: String,
+}
+
+/// A row, and where it is: the place of its batch in the table, and its place in the batch.
+#[derive(Clone, Copy)]
+struct Row {
+    key: SortKey,
+    batch: u32,
+    row: u32,
+}
+
+/// Writes all events to files that are durable and that no log names yet; the latest versions of their definitions
+/// decide the columns. When it fails, it removes what it wrote.
+///
+/// `stem` begins the name of each file; a random part follows.
+pub(crate) fn write_files(
+    layout: &Layout,
+    threads: usize,
+    stem: &str,
+    events: Vec<EventBatch>,
+    latest: impl Fn(&str) -> Result<Arc<Definition>>,
+) -> Result<Vec<FileRecord>> {
+    let tables = tables(events, latest)?;
+    let mut partitions = Vec::new();
+    for table in &tables {
+        partitions.extend(partitions_of(table, stem)?);
+    }
+    let paths: Vec<PathBuf> = partitions.iter().map(|partition| layout.local(&partition.path)).collect();
+    let folders: BTreeSet<PathBuf> =
+        paths.iter().filter_map(|path| path.parent().map(PathBuf::from)).collect();
+    for folder in &folders {
+        object::create_folder(folder)?;
+    }
+    // The largest first, so that no thread is left with it at the end.
+    partitions.sort_by_key(|partition| std::cmp::Reverse(partition.rows.len()));
+    let written = pool::run(threads, partitions, |partition| write_partition(layout, partition));
+    let written = written.and_then(|records| {
+        for folder in &folders {
+            object::sync_folder(folder)?;
+        }
+        Ok(records)
+    });
+    if written.is_err() {
+        for path in &paths {
+            // What cannot be removed now is an orphan, which the next start-up removes.
+            let _ = object::remove_file(path);
+        }
+    }
+    written
+}
+
+fn tables(events: Vec<EventBatch>, latest: impl Fn(&str) -> Result<Arc<Definition>>) -> Result<Vec<Table>> {
+    let mut tables: BTreeMap<String, Table> = BTreeMap::new();
+    for EventBatch { definition, rows } in events {
+        let id = definition.id.as_str();
+        if rows.num_rows() == 0 {
+            continue;
+        }
+        if !tables.contains_key(id) {
+            let definition = latest(id)?;
+            let schema = SchemaRef::clone(Columns::of(&definition).file_schema());
+            tables.insert(id.to_owned(), Table { definition, schema, rows: Vec::new() });
+        }
+        if let Some(table) = tables.get_mut(id) {
+            table.rows.push(adapt::to_schema(&rows, &table.schema)?);
+        }
+    }
+    Ok(tables.into_values().collect())
+}
+
+fn partitions_of<'a>(table: &'a Table, stem: &str) -> Result<Vec<Partition<'a>>> {
+    let mut by_day: BTreeMap<i64, Vec<Row>> = BTreeMap::new();
+    for (batch, rows) in (0_u32..).zip(&table.rows) {
+        let keys = SortKeys::of(rows)?;
+        let mut day = i64::MIN;
+        let mut of_day = &mut Vec::new();
+        for (row, at) in (0_u32..).zip(0..keys.len()) {
+            // Neighbours are mostly of one day.
+            let its_day = keys.time(at).div_euclid(MICROS_PER_DAY);
+            if its_day != day {
+                day = its_day;
+                of_day = by_day.entry(day).or_default();
+            }
+            of_day.push(Row { key: keys.key(at), batch, row });
+        }
+    }
+    let id = table.definition.id.as_str();
+    by_day
+        .into_iter()
+        .map(|(day, rows)| {
+            let day = Day(i32::try_from(day).internal(|| "a day is out of range".to_owned())?);
+            let name = format!("{stem}-{}", uuid::Uuid::new_v4().simple());
+            Ok(Partition { table, day, rows, path: layout::data_path(id, day, &name)? })
+        })
+        .collect()
+}
+
+fn write_partition(layout: &Layout, mut partition: Partition<'_>) -> Result<FileRecord> {
+    let Partition { table, day, ref mut rows, path } = partition;
+    rows.sort_unstable_by_key(|row| row.key);
+    let batches: Vec<&RecordBatch> = table.rows.iter().collect();
+    let mut writer = DataFileWriter::create(&layout.local(&path), &table.schema, rows.len())?;
+    let mut places = Vec::with_capacity(CHUNK_ROWS);
+    for chunk in rows.chunks(CHUNK_ROWS) {
+        places.clear();
+        places.extend(chunk.iter().map(|row| (row.batch as usize, row.row as usize)));
+        let gathered = interleave_record_batch(&batches, &places)
+            .map_err(|error| Error::internal("could not gather rows for a data file").with_source(error))?;
+        writer.write(&gathered)?;
+    }
+    Ok(record(table.definition.id.as_str(), day, path, writer.finish()?))
+}
+
+/// What the log will need to know of a file.
+pub(crate) fn record(definition: &str, day: Day, path: String, file: WrittenFile) -> FileRecord {
+    FileRecord {
+        definition: definition.to_owned(),
+        path,
+        bytes: file.bytes,
+        day: day.0,
+        stats: file.stats.json,
+    }
+}
