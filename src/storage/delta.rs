@@ -252,10 +252,11 @@ impl Tables {
         Ok(())
     }
 
-    /// Delta wants one store rooted at the table and one that its URLs are resolved in. Both are the lake's: the URL
-    /// is that of a lake at the root, so a lake may be moved, and none of its paths needs escapes.
+    /// Delta wants one store rooted at the table and one that its URLs are resolved in. Both are the lake's, and the URL
+    /// only says where in the lake: its scheme is our own, because for `file` Delta would look at the disk by itself
+    /// and not through the store. So any store will do, and no part of a user's path needs escapes.
     fn log(&self, definition: &str) -> Result<LogStoreRef> {
-        let url = Url::parse(&format!("file:///{definition}/"))
+        let url = Url::parse(&format!("lake:///{definition}/"))
             .internal(|| format!("\"{definition}\" cannot be the name of a table"))?;
         let prefixed = PrefixStore::new(Arc::clone(&self.store), StorePath::from(definition));
         Ok(default_logstore(Arc::new(prefixed), Arc::clone(&self.store), &url, &StorageConfig::default()))

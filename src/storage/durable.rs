@@ -1,7 +1,8 @@
 //! A local object store whose writes survive a power cut: what `object_store`'s own does not promise.
 //!
 //! A commit is acknowledged to the catalog when the Delta log has it, so the log must be on the medium by then. Each
-//! object is written beside its place, synced, and only then moved there: a name never shows a torn object.
+//! object is written beside its place, synced, and only then moved there: a name never shows a torn object. Listings
+//! are in order.
 
 use std::fmt;
 use std::fs;
@@ -14,6 +15,9 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::StreamExt;
+use futures::TryStreamExt;
+use futures::stream;
 use futures::stream::BoxStream;
 use object_store::CopyOptions;
 use object_store::Error;
@@ -101,7 +105,7 @@ impl ObjectStore for DurableStore {
     }
 
     fn list(&self, prefix: Option<&StorePath>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list(prefix)
+        sorted(self.inner.list(prefix))
     }
 
     fn list_with_offset(
@@ -109,7 +113,7 @@ impl ObjectStore for DurableStore {
         prefix: Option<&StorePath>,
         offset: &StorePath,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list_with_offset(prefix, offset)
+        sorted(self.inner.list_with_offset(prefix, offset))
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&StorePath>) -> Result<ListResult> {
@@ -125,6 +129,16 @@ impl ObjectStore for DurableStore {
         self.inner.rename_opts(from, to, options).await?;
         sync(&self.inner.path_to_filesystem(to)?)
     }
+}
+
+/// In the order of paths, as large stores list: a Delta log is read by that.
+fn sorted(listed: BoxStream<'static, Result<ObjectMeta>>) -> BoxStream<'static, Result<ObjectMeta>> {
+    let all = async move {
+        let mut all: Vec<ObjectMeta> = listed.try_collect().await?;
+        all.sort_by(|a, b| a.location.cmp(&b.location));
+        Ok::<_, Error>(stream::iter(all.into_iter().map(Ok)))
+    };
+    stream::once(all).try_flatten().boxed()
 }
 
 /// A large object in parts, durable when it is complete.
@@ -196,7 +210,6 @@ fn generic(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error
 
 #[cfg(test)]
 mod tests {
-    use futures::TryStreamExt;
     use object_store::ObjectStoreExt;
 
     use super::*;
@@ -221,7 +234,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_large_object_comes_in_parts() {
+    async fn a_large_object_comes_in_parts_and_is_listed_in_order() {
         let folder = tempfile::tempdir().unwrap();
         let store = DurableStore::open(folder.path()).unwrap();
         let path = StorePath::from("large");
@@ -230,7 +243,11 @@ mod tests {
         upload.put_part("two".into()).await.unwrap();
         upload.complete().await.unwrap();
         assert_eq!(store.get(&path).await.unwrap().bytes().await.unwrap(), "one two");
-        let listed: Vec<_> = store.list(None).try_collect().await.unwrap();
-        assert_eq!(listed.len(), 1);
+        for name in ["c", "a", "b"] {
+            store.put(&StorePath::from(name), name.into()).await.unwrap();
+        }
+        let listed: Vec<_> =
+            store.list(None).map_ok(|meta| meta.location.to_string()).try_collect().await.unwrap();
+        assert_eq!(listed, ["a", "b", "c", "large"]);
     }
 }

@@ -49,3 +49,6 @@ pub use snapshot::TableFiles;
 pub use snapshot::TableTotals;
 pub use storage::Storage;
 pub use storage::StorageConfig;
+
+#[cfg(test)]
+mod tests;
