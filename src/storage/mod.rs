@@ -25,7 +25,7 @@ mod parquet;
 mod pool;
 mod recover;
 mod stats;
-mod storage;
+mod store;
 mod vacuum;
 mod view;
 mod write;
@@ -47,8 +47,8 @@ pub use snapshot::DataFile;
 pub use snapshot::Snapshot;
 pub use snapshot::TableFiles;
 pub use snapshot::TableTotals;
-pub use storage::Storage;
-pub use storage::StorageConfig;
+pub use store::Storage;
+pub use store::StorageConfig;
 
 #[cfg(test)]
 mod tests;
