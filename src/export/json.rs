@@ -1,0 +1,367 @@
+//! One event as one line of JSON, written straight from Arrow columns: the published row format of export files.
+//!
+//! A [`RowShape`] knows the keys of one definition, ready to copy; a [`Part`] holds some of its events with every
+//! column resolved to its type. No value is held as a tree and nothing is allocated per row. Numbers keep every digit:
+//! integers as they are, floating point in the shortest form that reads back to the same number.
+
+use std::sync::Arc;
+
+use arrow::array::Array;
+use arrow::array::ArrayRef;
+use arrow::array::AsArray;
+use arrow::array::BooleanArray;
+use arrow::array::Float64Array;
+use arrow::array::Int64Array;
+use arrow::array::ListArray;
+use arrow::array::RecordBatch;
+use arrow::array::StringViewArray;
+use arrow::array::TimestampMicrosecondArray;
+use arrow::datatypes::DataType;
+use arrow::datatypes::Float64Type;
+use arrow::datatypes::Int64Type;
+use arrow::datatypes::TimeUnit;
+use arrow::datatypes::TimestampMicrosecondType;
+
+use crate::error::Error;
+use crate::error::Result;
+use crate::ids::PersonId;
+use crate::person::Persons;
+use crate::schema::Columns;
+use crate::schema::Definition;
+use crate::schema::EVENT_ID;
+use crate::schema::OCCURRED_TIME;
+use crate::schema::PERSON_ID;
+use crate::schema::PropertyType;
+use crate::schema::SEQ;
+use crate::schema::SESSION_ID;
+use crate::time::Micros;
+
+/// The fields that every row has, in this order. A property of such a name is written `<definitionId>_<name>`.
+const MANDATORY: [&str; 6] =
+    ["definitionId", "eventId", "sessionId", "personId", "externalPersonId", "occuredTime"];
+
+/// What an export with Moments adds where it is known, right behind the mandatory fields.
+const MOMENTS: [&str; 4] = ["campaignName", "elementName", "campaignStart", "flowElementId"];
+
+/// The keys of one definition's rows, escaped and with their punctuation, and the columns that fill them.
+#[derive(Debug)]
+pub(crate) struct RowShape {
+    /// From `{` up to where the event id begins.
+    head: Vec<u8>,
+    members: Vec<Member>,
+}
+
+#[derive(Debug)]
+struct Member {
+    /// `,"name":`
+    key: Vec<u8>,
+    /// The column's name in data files.
+    column: String,
+    /// `{"name":` or `,"name":` for each field of a List.
+    fields: Vec<Vec<u8>>,
+}
+
+impl RowShape {
+    /// With `moments`, the standard events' own campaign and flow properties are the Moments fields; a property of
+    /// such a name in a user's own event says nothing about Moments, and is prefixed to keep the two apart.
+    pub(crate) fn of(definition: &Definition, moments: bool) -> Self {
+        let columns = Columns::of(definition);
+        let standard = definition.category.is_standard();
+        let mut taken: Vec<String> = MANDATORY.iter().map(|&name| name.to_owned()).collect();
+        let (mut first, mut rest) = (Vec::new(), Vec::new());
+        for (property, column) in definition.properties.iter().zip(columns.properties()) {
+            let place = MOMENTS.iter().position(|&name| moments && name == property.name);
+            let reserved = MANDATORY.contains(&property.name.as_str()) || (place.is_some() && !standard);
+            let mut name =
+                if reserved { format!("{}_{}", definition.id, property.name) } else { property.name.clone() };
+            // A prefixed name may be the name of another property.
+            let others = || definition.properties.iter().filter(|other| other.name != property.name);
+            while taken.contains(&name) || (reserved && others().any(|other| other.name == name)) {
+                name.push('_');
+            }
+            let member = Member {
+                key: key(b',', &name),
+                column: column.file.clone(),
+                fields: list_keys(&property.kind),
+            };
+            taken.push(name);
+            match place {
+                Some(place) if standard => first.push((place, member)),
+                _ => rest.push(member),
+            }
+        }
+        first.sort_by_key(|(place, _)| *place);
+        let mut head = key(b'{', MANDATORY[0]);
+        write_text(definition.id.as_str(), &mut head);
+        head.extend_from_slice(b",\"eventId\":");
+        Self { head, members: first.into_iter().map(|(_, member)| member).chain(rest).collect() }
+    }
+}
+
+fn list_keys(kind: &PropertyType) -> Vec<Vec<u8>> {
+    match kind {
+        PropertyType::Scalar(_) => Vec::new(),
+        PropertyType::List(fields) => {
+            let before = std::iter::once(b'{').chain(std::iter::repeat(b','));
+            fields.iter().zip(before).map(|(field, before)| key(before, &field.name)).collect()
+        }
+    }
+}
+
+fn key(before: u8, name: &str) -> Vec<u8> {
+    let mut bytes = vec![before];
+    write_text(name, &mut bytes);
+    bytes.push(b':');
+    bytes
+}
+
+/// Some events of one definition, as a data file has them.
+#[derive(Debug)]
+pub(crate) struct Part {
+    shape: Arc<RowShape>,
+    event_ids: StringViewArray,
+    session_ids: StringViewArray,
+    person_ids: Int64Array,
+    times: TimestampMicrosecondArray,
+    seqs: Int64Array,
+    /// One for each member of the shape.
+    values: Vec<Values>,
+}
+
+/// A property's column, resolved to its type.
+#[derive(Debug)]
+enum Values {
+    /// The file is older than the property.
+    Absent,
+    Text(StringViewArray),
+    Boolean(BooleanArray),
+    Time(TimestampMicrosecondArray),
+    Integer(Int64Array),
+    Number(Float64Array),
+    List(ListArray, Vec<Values>),
+}
+
+impl Part {
+    /// Fails with `Internal` when the file lacks a system column or a column has a type that we never write.
+    pub(crate) fn of(shape: &Arc<RowShape>, batch: &RecordBatch) -> Result<Self> {
+        let column = |name: &str| {
+            batch.column_by_name(name).ok_or_else(|| {
+                Error::internal(format!("a data file has no column \"{name}\"; the file is not ours"))
+            })
+        };
+        let values = shape.members.iter().map(|member| match batch.column_by_name(&member.column) {
+            Some(array) => Values::of(&member.column, array),
+            None => Ok(Values::Absent),
+        });
+        Ok(Self {
+            shape: Arc::clone(shape),
+            event_ids: text(EVENT_ID, column(EVENT_ID)?)?,
+            session_ids: text(SESSION_ID, column(SESSION_ID)?)?,
+            person_ids: integers(PERSON_ID, column(PERSON_ID)?)?,
+            times: column(OCCURRED_TIME)?
+                .as_primitive_opt::<TimestampMicrosecondType>()
+                .cloned()
+                .ok_or_else(|| unexpected(OCCURRED_TIME, column(OCCURRED_TIME).ok()))?,
+            seqs: integers(SEQ, column(SEQ)?)?,
+            values: values.collect::<Result<_>>()?,
+        })
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.event_ids.len()
+    }
+
+    pub(crate) fn time(&self, row: usize) -> Micros {
+        Micros(self.times.value(row))
+    }
+
+    pub(crate) fn event_id(&self, row: usize) -> &str {
+        self.event_ids.value(row)
+    }
+
+    pub(crate) fn seq(&self, row: usize) -> i64 {
+        self.seqs.value(row)
+    }
+
+    /// Appends one event and a line feed.
+    pub(crate) fn write(&self, row: usize, persons: &Persons, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.shape.head);
+        write_text(self.event_ids.value(row), out);
+        out.extend_from_slice(b",\"sessionId\":");
+        if self.session_ids.is_null(row) {
+            out.extend_from_slice(NULL);
+        } else {
+            write_text(self.session_ids.value(row), out);
+        }
+        let person = self.person_ids.value(row);
+        out.extend_from_slice(b",\"personId\":\"");
+        write_number(&person, out);
+        out.extend_from_slice(b"\",\"externalPersonId\":");
+        match persons.get(PersonId(person)).and_then(|person| person.external_id.as_deref()) {
+            Some(external) => write_text(external, out),
+            None => out.extend_from_slice(NULL),
+        }
+        out.extend_from_slice(b",\"occuredTime\":\"");
+        out.extend_from_slice(self.time(row).export_form().as_bytes());
+        out.push(b'"');
+        for (member, values) in self.shape.members.iter().zip(&self.values) {
+            out.extend_from_slice(&member.key);
+            values.write(row, &member.fields, out);
+        }
+        out.extend_from_slice(b"}\n");
+    }
+}
+
+impl Values {
+    fn of(name: &str, array: &ArrayRef) -> Result<Self> {
+        Ok(match array.data_type() {
+            DataType::Utf8View => Self::Text(text(name, array)?),
+            DataType::Boolean => Self::Boolean(array.as_boolean().clone()),
+            DataType::Timestamp(TimeUnit::Microsecond, _) => {
+                Self::Time(array.as_primitive::<TimestampMicrosecondType>().clone())
+            }
+            DataType::Int64 => Self::Integer(integers(name, array)?),
+            DataType::Float64 => Self::Number(array.as_primitive::<Float64Type>().clone()),
+            DataType::List(_) => {
+                let list = array.as_list::<i32>();
+                let fields = list.values().as_struct_opt().ok_or_else(|| unexpected(name, Some(array)))?;
+                let fields = fields.columns().iter().map(|field| Self::of(name, field));
+                Self::List(list.clone(), fields.collect::<Result<_>>()?)
+            }
+            _ => return Err(unexpected(name, Some(array))),
+        })
+    }
+
+    fn write(&self, row: usize, fields: &[Vec<u8>], out: &mut Vec<u8>) {
+        match self {
+            Self::Text(array) if array.is_valid(row) => write_text(array.value(row), out),
+            Self::Boolean(array) if array.is_valid(row) => {
+                out.extend_from_slice(if array.value(row) { b"true" } else { b"false" });
+            }
+            Self::Time(array) if array.is_valid(row) => write_time(Micros(array.value(row)), out),
+            Self::Integer(array) if array.is_valid(row) => write_number(&array.value(row), out),
+            Self::Number(array) if array.is_valid(row) => write_number(&array.value(row), out),
+            Self::List(array, columns) if array.is_valid(row) => write_list(array, columns, row, fields, out),
+            _ => out.extend_from_slice(NULL),
+        }
+    }
+}
+
+fn write_list(array: &ListArray, columns: &[Values], row: usize, fields: &[Vec<u8>], out: &mut Vec<u8>) {
+    let offsets = array.value_offsets();
+    let items = usize::try_from(offsets[row]).unwrap_or(0)..usize::try_from(offsets[row + 1]).unwrap_or(0);
+    out.push(b'[');
+    for (nth, item) in items.enumerate() {
+        if nth > 0 {
+            out.push(b',');
+        }
+        if array.values().is_null(item) {
+            out.extend_from_slice(NULL);
+            continue;
+        }
+        for (at, key) in fields.iter().enumerate() {
+            out.extend_from_slice(key);
+            match columns.get(at) {
+                Some(values) => values.write(item, &[], out),
+                None => out.extend_from_slice(NULL),
+            }
+        }
+        out.extend_from_slice(if fields.is_empty() { b"{}" } else { b"}" });
+    }
+    out.push(b']');
+}
+
+fn text(name: &str, array: &ArrayRef) -> Result<StringViewArray> {
+    array.as_string_view_opt().cloned().ok_or_else(|| unexpected(name, Some(array)))
+}
+
+fn integers(name: &str, array: &ArrayRef) -> Result<Int64Array> {
+    array.as_primitive_opt::<Int64Type>().cloned().ok_or_else(|| unexpected(name, Some(array)))
+}
+
+fn unexpected(name: &str, array: Option<&ArrayRef>) -> Error {
+    let found = array.map(|array| array.data_type().to_string()).unwrap_or_default();
+    Error::internal(format!("column \"{name}\" of a data file has the type {found}, which we never write"))
+}
+
+const NULL: &[u8] = b"null";
+
+/// Milliseconds, or microseconds where there are any: what comes in goes out.
+fn write_time(time: Micros, out: &mut Vec<u8>) {
+    out.push(b'"');
+    if time.0.rem_euclid(1_000) == 0 {
+        out.extend_from_slice(time.export_form().as_bytes());
+    } else {
+        let stamp = time.iso_micros();
+        out.extend_from_slice(stamp.as_bytes().strip_suffix(b"Z").unwrap_or(stamp.as_bytes()));
+        out.extend_from_slice(b"+0000");
+    }
+    out.push(b'"');
+}
+
+/// An integer or a floating point number; what JSON cannot write becomes null.
+fn write_number(number: &impl serde::Serialize, out: &mut Vec<u8>) {
+    // Writing into a vector cannot fail, and a plain number is always serialisable.
+    let _ = serde_json::to_writer(out, number);
+}
+
+/// A text in quotes. Only what must be escaped is: quotes, backslashes and control characters.
+fn write_text(text: &str, out: &mut Vec<u8>) {
+    let bytes = text.as_bytes();
+    out.push(b'"');
+    let mut clean = 0;
+    let mut at = 0;
+    while let Some(found) = next_to_escape(bytes, at) {
+        out.extend_from_slice(&bytes[clean..found]);
+        write_escape(bytes[found], out);
+        at = found + 1;
+        clean = at;
+    }
+    out.extend_from_slice(&bytes[clean..]);
+    out.push(b'"');
+}
+
+fn must_escape(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
+}
+
+/// The place of the next byte that must be escaped, from `at`; eight bytes at a time where there are eight.
+fn next_to_escape(bytes: &[u8], mut at: usize) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    // Not zero exactly when some byte of the word is below the bound. Which byte that is, a borrow may blur.
+    let below = |word: u64, bound: u64| word.wrapping_sub(ONES * bound) & !word & HIGHS;
+    while let Some(word) = bytes[at..].first_chunk::<8>() {
+        let word = u64::from_le_bytes(*word);
+        let quote = below(word ^ (ONES * u64::from(b'"')), 1);
+        let backslash = below(word ^ (ONES * u64::from(b'\\')), 1);
+        let hits = below(word, 0x20) | quote | backslash;
+        if hits != 0 {
+            break;
+        }
+        at += 8;
+    }
+    bytes[at..].iter().position(|&byte| must_escape(byte)).map(|offset| at + offset)
+}
+
+fn write_escape(byte: u8, out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let short = match byte {
+        b'"' | b'\\' => byte,
+        0x08 => b'b',
+        0x0c => b'f',
+        b'\n' => b'n',
+        b'\r' => b'r',
+        b'\t' => b't',
+        _ => {
+            out.extend_from_slice(b"\\u00");
+            out.push(HEX[usize::from(byte >> 4)]);
+            out.push(HEX[usize::from(byte & 0xf)]);
+            return;
+        }
+    };
+    out.extend_from_slice(&[b'\\', short]);
+}
+
+#[cfg(test)]
+mod tests;
