@@ -388,7 +388,7 @@ fn modelled() -> impl Strategy<Value = Modelled> {
     )
 }
 
-/// What a reader who knows nothing of us must find: built with serde_json from the model.
+/// The same row from another writer: serde_json over the model.
 fn expected(nth: usize, event: &Modelled) -> serde_json::Value {
     let milli = event.micros.rem_euclid(MICROS_PER_DAY) / 1_000;
     serde_json::json!({
@@ -408,7 +408,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn an_independent_reader_finds_the_rows_of_the_model(
+    fn an_independent_reader_and_writer_agree_with_every_row(
         events in proptest::collection::vec(modelled(), 0..60),
         most in 1_usize..20,
         start in 0_i64..6,
@@ -452,11 +452,9 @@ proptest! {
         for file in &report.files {
             let text = gunzip(&files[&format!("raw/people/{}", file.name)]);
             prop_assert_eq!(count(text.lines().count()), file.rows);
-            for line in text.lines() {
-                rows.push(serde_json::from_str::<serde_json::Value>(line).unwrap());
-            }
+            rows.extend(text.lines().map(str::to_owned));
         }
-        let model: Vec<_> = model.into_iter().map(|(_, _, row)| row).collect();
+        let model: Vec<_> = model.into_iter().map(|(_, _, row)| row.to_string()).collect();
         prop_assert_eq!(rows, model);
     }
 }
