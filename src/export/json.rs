@@ -197,7 +197,7 @@ impl Part {
         out.extend_from_slice(b",\"personId\":\"");
         write_number(&person, out);
         out.extend_from_slice(b"\",\"externalPersonId\":");
-        match persons.get(PersonId(person)).and_then(|person| person.external_id.as_deref()) {
+        match persons.external_id(PersonId(person)) {
             Some(external) => write_text(external, out),
             None => out.extend_from_slice(NULL),
         }
