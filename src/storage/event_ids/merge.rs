@@ -32,7 +32,7 @@ pub struct Merged {
 
 impl Merge {
     /// Writes the new run, durably, under its own name; the old ones stay as they are.
-    pub fn write(&self) -> Result<Merged> {
+    pub fn write(self) -> Result<Merged> {
         let entries = self.runs.iter().map(|run| run.len()).sum();
         let mut writer = RunWriter::new(&self.dir, &self.name, entries)?;
         let mut readers: Vec<Reader<'_>> = self.runs.iter().map(|run| Reader::new(run)).collect();
@@ -46,7 +46,7 @@ impl Merge {
         }
         writer.finish()?;
         let old = self.runs.iter().map(|run| run.name().to_owned()).collect();
-        Ok(Merged { old, name: self.name.clone() })
+        Ok(Merged { old, name: self.name })
     }
 }
 

@@ -211,14 +211,19 @@ impl EventIds {
         record: impl FnOnce(&[String], &str) -> Result<()>,
     ) -> Result<()> {
         let Merged { old, name } = merged;
-        let run = self.open_new(&name)?;
+        // Checks the new run, and costs no memory while the old ones are still in use.
+        let lean = Run::open(&self.dir, &name, 0)?;
         record(&old, &name)?;
         let replaced = |known: &Known| old.iter().any(|name| name == known.run.name());
         let (dropped, kept): (Vec<_>, Vec<_>) = mem::take(&mut self.runs).into_iter().partition(replaced);
         self.runs = kept;
+        let run = self.open_new(&name).unwrap_or(lean);
         self.runs.push(Known { run: Arc::new(run), recorded: true });
         // From here on nobody needs the old files; one that cannot be removed goes at the next opening.
-        dropped.iter().try_for_each(|known| remove(known.run.path()))
+        for known in dropped {
+            let _ = remove(known.run.path());
+        }
+        Ok(())
     }
 
     /// Merges until no merge is due; `record` as in [`EventIds::adopt`].

@@ -9,6 +9,7 @@
 //! Numbers are little-endian, checksums XXH3 with 64 bits. Header, filter and fences are checked when the run is
 //! opened, a block of entries whenever it is read.
 
+use std::cmp::Ordering;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -272,18 +273,19 @@ impl Run {
         // Blocks that begin with the same upper half may all hold the key, and so may the one before them.
         let first = self.fences.partition_point(|fence| *fence < wanted.high).saturating_sub(1);
         let end = self.fences.partition_point(|fence| *fence <= wanted.high);
-        let mut read = Vec::new();
         for block in (first..end).rev() {
-            let entries = if self.entries.is_empty() {
-                read.clear();
-                self.read_some_blocks(block, 1, &mut read)?;
-                read.as_slice()
+            let found = if self.entries.is_empty() {
+                let mut bytes = [0; BLOCK_BYTES];
+                self.read_checked(&mut bytes, block)?;
+                let count = self.entries_in(block)?;
+                search_by(count, wanted, |index| Entry::read(&bytes[index * ENTRY_BYTES..][..ENTRY_BYTES]))
             } else {
                 let start = block * BLOCK_ENTRIES;
-                &self.entries[start..self.entries.len().min(start + BLOCK_ENTRIES)]
+                let entries = &self.entries[start..self.entries.len().min(start + BLOCK_ENTRIES)];
+                search_by(entries.len(), wanted, |index| entries[index])
             };
-            if let Ok(found) = entries.binary_search_by_key(&wanted.key(), |entry| entry.key()) {
-                return Ok(Some(entries[found].fingerprint));
+            if found.is_some() {
+                return Ok(found);
             }
         }
         Ok(None)
@@ -292,7 +294,12 @@ impl Run {
     /// Appends the entries of some blocks from `first` on; returns the block after them.
     pub(crate) fn read_blocks(&self, first: usize, entries: &mut Vec<Entry>) -> Result<usize> {
         let count = READ_BLOCKS.min(self.fences.len() - first);
-        self.read_some_blocks(first, count, entries)?;
+        let mut bytes = vec![0; count * BLOCK_BYTES];
+        self.read_checked(&mut bytes, first)?;
+        for (index, block) in bytes.chunks_exact(BLOCK_BYTES).enumerate() {
+            let count = self.entries_in(first + index)?;
+            entries.extend(block.chunks_exact(ENTRY_BYTES).take(count).map(Entry::read));
+        }
         Ok(first + count)
     }
 
@@ -301,27 +308,41 @@ impl Run {
         self.fences.len()
     }
 
-    fn read_some_blocks(&self, first: usize, count: usize, entries: &mut Vec<Entry>) -> Result<()> {
-        let mut bytes = vec![0; count * BLOCK_BYTES];
-        self.read_at(&mut bytes, self.header.entries_at() + (first * BLOCK_BYTES) as u64)?;
-        for (index, block) in bytes.chunks_exact(BLOCK_BYTES).enumerate() {
-            if xxh3_64(&block[..BLOCK_BYTES - 8]) != number(block, BLOCK_BYTES - 8) {
-                return Err(damaged(
-                    &self.path,
-                    &format!("the checksum of block {} is wrong", first + index),
-                ));
-            }
-            let before = (first + index) * BLOCK_ENTRIES;
-            let here = size(self.header.entries)?.saturating_sub(before).min(BLOCK_ENTRIES);
-            entries.extend(block.chunks_exact(ENTRY_BYTES).take(here).map(Entry::read));
+    fn entries_in(&self, block: usize) -> Result<usize> {
+        Ok(size(self.header.entries)?.saturating_sub(block * BLOCK_ENTRIES).min(BLOCK_ENTRIES))
+    }
+
+    /// Fills `bytes` with whole blocks from `first` on.
+    fn read_checked(&self, bytes: &mut [u8], first: usize) -> Result<()> {
+        self.read_at(bytes, self.header.entries_at() + (first * BLOCK_BYTES) as u64)?;
+        let wrong = bytes
+            .chunks_exact(BLOCK_BYTES)
+            .position(|block| xxh3_64(&block[..BLOCK_BYTES - 8]) != number(block, BLOCK_BYTES - 8));
+        match wrong {
+            Some(at) => Err(damaged(&self.path, &format!("the checksum of block {} is wrong", first + at))),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn read_at(&self, bytes: &mut [u8], at: u64) -> Result<()> {
         let doing = || format!("could not read the event ids \"{}\"", self.path.display());
         self.file.read_exact_at(bytes, at).unavailable(doing)
     }
+}
+
+/// The fingerprint under a key among so many sorted entries.
+fn search_by(count: usize, wanted: Entry, entry: impl Fn(usize) -> Entry) -> Option<u64> {
+    let (mut from, mut to) = (0, count);
+    while from < to {
+        let middle = from.midpoint(to);
+        let found = entry(middle);
+        match found.key().cmp(&wanted.key()) {
+            Ordering::Less => from = middle + 1,
+            Ordering::Equal => return Some(found.fingerprint),
+            Ordering::Greater => to = middle,
+        }
+    }
+    None
 }
 
 fn size(count: u64) -> Result<usize> {
