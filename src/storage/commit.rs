@@ -105,7 +105,8 @@ impl Storage {
             rejected,
             replayed,
         };
-        if let Err(error) = self.catalog.record_batch(&record) {
+        let (record, recorded) = self.record(record).await?;
+        if let Err(error) = recorded {
             // The transaction may be there although its answer was lost.
             if self.catalog.next_batch()? <= number {
                 self.abandon(&files)?;
@@ -142,6 +143,16 @@ impl Storage {
             write::write_files(&storage.layout, storage.config.threads, &stem, events, latest)
         };
         tokio::task::spawn_blocking(work).await.internal(|| "the writing of a batch broke off".to_owned())?
+    }
+
+    /// The point of commitment. A batch may bring a hundred thousand persons, so it is not for an async thread.
+    async fn record(self: &Arc<Self>, record: BatchRecord) -> Result<(BatchRecord, Result<()>)> {
+        let storage = Arc::clone(self);
+        let work = move || {
+            let recorded = storage.catalog.record_batch(&record);
+            (record, recorded)
+        };
+        tokio::task::spawn_blocking(work).await.internal(|| "the recording of a batch broke off".to_owned())
     }
 
     /// Removes what no record names, and forgets the ids that were checked for it.

@@ -66,10 +66,8 @@ pub(crate) fn write_files(
     latest: impl Fn(&str) -> Result<Arc<Definition>>,
 ) -> Result<Vec<FileRecord>> {
     let tables = tables(events, latest)?;
-    let mut partitions = Vec::new();
-    for table in &tables {
-        partitions.extend(partitions_of(table, stem)?);
-    }
+    let by_table = pool::run(threads, tables.iter().collect(), |table| partitions_of(table, stem))?;
+    let mut partitions: Vec<Partition<'_>> = by_table.into_iter().flatten().collect();
     let paths: Vec<PathBuf> = partitions.iter().map(|partition| layout.local(&partition.path)).collect();
     let folders: BTreeSet<PathBuf> =
         paths.iter().filter_map(|path| path.parent().map(PathBuf::from)).collect();
