@@ -50,7 +50,7 @@ impl LakeCatalog {
         Self { main: Arc::new(main), system: Arc::new(SystemSchema { tables: by_name(system) }) }
     }
 
-    /// The table with this name, and its columns, for completion.
+    /// The names of all tables, as SQL writes them.
     pub(crate) fn tables(&self) -> Vec<String> {
         let mut names = self.main.table_names();
         names.extend(self.system.table_names().into_iter().map(|name| format!("{SYSTEM}.{name}")));

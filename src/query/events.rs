@@ -68,6 +68,11 @@ impl EventsTable {
         Self { lake, schema: layout::schema_of(&columns), columns, files }
     }
 
+    /// Whether the table has the column `definitionId`: only the one of all events has.
+    pub(crate) fn has_definition_id(&self) -> bool {
+        self.schema.column_with_name(DEFINITION_ID).is_some()
+    }
+
     pub(crate) fn lake(&self) -> &Arc<Lake> {
         &self.lake
     }

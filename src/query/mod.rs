@@ -9,13 +9,26 @@ mod failure;
 mod files;
 mod functions;
 mod layout;
+mod names;
 mod people;
+mod person_set;
+mod persons_column;
+mod rules;
 mod scan;
 mod session;
 mod source;
 mod statement;
 mod system;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod uniques;
 
+pub use names::FunctionHelp;
+pub use names::Names;
+pub use names::TableNames;
+pub use session::Progress;
 pub use session::Queries;
 pub use session::QueryConfig;
 pub use session::Rows;

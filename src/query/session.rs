@@ -12,6 +12,9 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::catalog::CatalogProviderList;
 use datafusion::catalog::MemoryCatalogProviderList;
+use datafusion::datasource::physical_plan::FileGroup;
+use datafusion::datasource::physical_plan::FileScanConfig;
+use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::SessionState;
 use datafusion::execution::SessionStateBuilder;
@@ -20,10 +23,13 @@ use datafusion::execution::disk_manager::DiskManagerMode;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::memory_pool::TrackConsumersPool;
 use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::execution::registry::FunctionRegistry;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::DdlStatement;
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::optimizer::Optimizer;
+use datafusion::optimizer::OptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::displayable;
 use datafusion::physical_plan::execute_stream;
@@ -41,10 +47,17 @@ use crate::query::catalog::LakeCatalog;
 use crate::query::catalog::MAIN;
 use crate::query::failure::Known;
 use crate::query::failure::translate;
+use crate::query::functions;
+use crate::query::names;
+use crate::query::names::FunctionHelp;
+use crate::query::names::Names;
+use crate::query::rules::DayRule;
+use crate::query::rules::UniquesRule;
 use crate::query::scan::Lake;
 use crate::query::statement::permit;
 use crate::query::statement::permit_plan;
 use crate::query::system::SystemTable;
+use crate::query::uniques::UniquePersonsExec;
 use crate::storage::snapshot::Snapshot;
 
 /// The url under which scans find the lake's object store; paths in it are those of `DataFile`.
@@ -81,10 +94,18 @@ impl Queries {
     pub fn new(config: QueryConfig) -> Result<Self> {
         let url = ObjectStoreUrl::parse(LAKE_URL).internal(|| "could not name the lake".to_owned())?;
         let runtime = runtime(&config)?;
-        let state = SessionStateBuilder::new_with_default_features()
+        let mut state = SessionStateBuilder::new_with_default_features()
             .with_config(session_config(&config))
             .with_runtime_env(Arc::new(runtime))
+            .with_optimizer_rules(optimizer_rules())
             .build();
+        let described = || "could not make the SQL functions".to_owned();
+        for function in functions::scalars() {
+            state.register_udf(function).internal(described)?;
+        }
+        for function in functions::aggregates() {
+            state.register_udaf(function).internal(described)?;
+        }
         Ok(Self { base: Arc::new(state), url })
     }
 
@@ -98,6 +119,17 @@ impl Queries {
         self.base.runtime_env().register_object_store(self.url.as_ref(), store);
         Ok(Session::new(self.base.as_ref().clone(), self.url.clone(), snapshot, system))
     }
+}
+
+/// DataFusion's rules with ours behind the one that folds constants: before it days are not recognised, and after
+/// others an aggregate of different persons has become two.
+fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let mut rules = Optimizer::new().rules;
+    let folds = rules.iter().position(|rule| rule.name() == "simplify_expressions");
+    let at = folds.map_or(0, |at| at + 1);
+    rules.insert(at, Arc::new(UniquesRule));
+    rules.insert(at, Arc::new(DayRule));
+    rules
 }
 
 fn runtime(config: &QueryConfig) -> Result<RuntimeEnv> {
@@ -233,13 +265,18 @@ impl Session {
     }
 
     fn functions(&self) -> Vec<String> {
-        let state = self.context.state();
-        let mut names: Vec<String> = state.scalar_functions().keys().cloned().collect();
-        names.extend(state.aggregate_functions().keys().cloned());
-        names.extend(state.window_functions().keys().cloned());
-        names.sort();
-        names.dedup();
-        names
+        names::functions(&self.context.state())
+    }
+
+    /// What may be written in SQL here, for completion: tables with their columns, functions, keywords.
+    pub async fn names(&self) -> Names {
+        let (state, catalog) = (self.context.state(), Arc::clone(&self.catalog));
+        Names::of(&state, catalog.as_ref()).await
+    }
+
+    /// What a function does and how it is called, by its name in any case.
+    pub fn function(&self, name: &str) -> Result<FunctionHelp> {
+        names::help(&self.context.state(), name)
     }
 }
 
@@ -264,6 +301,13 @@ impl Rows {
         self.stream.schema()
     }
 
+    /// How many files of the lake have been read, and of how many, for showing how far the query is.
+    pub fn progress(&self) -> Progress {
+        let mut progress = Progress::default();
+        progress.add(self.plan.as_ref());
+        progress
+    }
+
     /// All rows at once; for answers that are known to be small.
     pub async fn collect(mut self) -> Result<Vec<RecordBatch>> {
         let mut batches = Vec::new();
@@ -271,6 +315,30 @@ impl Rows {
             batches.push(batch?);
         }
         Ok(batches)
+    }
+}
+
+/// How far a query is, in files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    pub done: usize,
+    pub of: usize,
+}
+
+impl Progress {
+    fn add(&mut self, plan: &dyn ExecutionPlan) {
+        let scan = plan.downcast_ref::<DataSourceExec>();
+        if let Some(config) = scan.and_then(|scan| scan.data_source().downcast_ref::<FileScanConfig>()) {
+            let of = config.file_groups.iter().map(FileGroup::len).sum::<usize>();
+            let processed = plan.metrics().and_then(|metrics| metrics.sum_by_name("files_processed"));
+            self.of += of;
+            self.done += processed.map_or(0, |files| files.as_usize()).min(of);
+        } else if let Some(counting) = plan.downcast_ref::<UniquePersonsExec>() {
+            let (done, of) = counting.files_read();
+            self.of += of;
+            self.done += done;
+        }
+        plan.children().into_iter().for_each(|child| self.add(child.as_ref()));
     }
 }
 

@@ -1,4 +1,39 @@
 //! Our SQL functions: what plain SQL lacks for events, and what it gets wrong.
 
+mod days;
 pub(crate) mod external;
 pub(crate) mod json_text;
+mod percentile;
+mod sum;
+pub(crate) mod unique_persons;
+mod zones;
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::AggregateUDF;
+use datafusion::logical_expr::ScalarUDF;
+
+use crate::query::functions::days::Kind;
+use crate::query::functions::days::ZoneFunction;
+use crate::query::functions::percentile::PercentileCont;
+use crate::query::functions::sum::ExactSum;
+use crate::query::functions::unique_persons::UniquePersons;
+
+/// The functions of one row that a session has besides DataFusion's.
+pub(crate) fn scalars() -> Vec<Arc<ScalarUDF>> {
+    let kinds = [Kind::LocalDay, Kind::DayStart, Kind::TimeBucket];
+    kinds.into_iter().map(|kind| Arc::new(ScalarUDF::from(ZoneFunction::new(kind)))).collect()
+}
+
+/// The functions of many rows; some take the place of DataFusion's of the same name.
+pub(crate) fn aggregates() -> Vec<Arc<AggregateUDF>> {
+    vec![
+        Arc::new(AggregateUDF::from(ExactSum::new())),
+        Arc::new(AggregateUDF::from(PercentileCont::new())),
+        unique_persons(),
+    ]
+}
+
+pub(crate) fn unique_persons() -> Arc<AggregateUDF> {
+    Arc::new(AggregateUDF::from(UniquePersons::new()))
+}

@@ -1,0 +1,336 @@
+//! `percentile_cont`, exact to the last bit: values are kept flat beside their groups and ordered once, at the end.
+//!
+//! DataFusion's own keeps a vector for each group and cuts the weight of the interpolation to six digits.
+
+use std::sync::Arc;
+
+use arrow::array::Array;
+use arrow::array::ArrayRef;
+use arrow::array::AsArray;
+use arrow::array::BooleanArray;
+use arrow::array::Float64Array;
+use arrow::array::ListArray;
+use arrow::buffer::NullBuffer;
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::DataType;
+use arrow::datatypes::Field;
+use arrow::datatypes::FieldRef;
+use arrow::datatypes::Float64Type;
+use datafusion::common::Result;
+use datafusion::common::ScalarValue;
+use datafusion::common::exec_datafusion_err;
+use datafusion::common::exec_err;
+use datafusion::functions_aggregate::percentile_cont::percentile_cont_udaf;
+use datafusion::logical_expr::Accumulator;
+use datafusion::logical_expr::AggregateUDF;
+use datafusion::logical_expr::AggregateUDFImpl;
+use datafusion::logical_expr::Documentation;
+use datafusion::logical_expr::EmitTo;
+use datafusion::logical_expr::GroupsAccumulator;
+use datafusion::logical_expr::Signature;
+use datafusion::logical_expr::function::AccumulatorArgs;
+use datafusion::logical_expr::function::StateFieldsArgs;
+use datafusion::physical_expr::expressions::Literal;
+
+/// The aggregate `percentile_cont`, in place of DataFusion's.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct PercentileCont {
+    plain: Arc<AggregateUDF>,
+}
+
+impl PercentileCont {
+    pub(crate) fn new() -> Self {
+        Self { plain: percentile_cont_udaf() }
+    }
+}
+
+/// Whether the values are ours to order; different values and other floats are left to DataFusion.
+fn is_ours(args: &AccumulatorArgs<'_>) -> bool {
+    !args.is_distinct && *args.expr_fields[0].data_type() == DataType::Float64
+}
+
+impl AggregateUDFImpl for PercentileCont {
+    fn name(&self) -> &str {
+        self.plain.name()
+    }
+
+    fn aliases(&self) -> &[String] {
+        self.plain.aliases()
+    }
+
+    fn signature(&self) -> &Signature {
+        self.plain.signature()
+    }
+
+    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
+        self.plain.return_type(arg_types)
+    }
+
+    fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
+        self.plain.state_fields(args)
+    }
+
+    fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
+        if !is_ours(&args) {
+            return self.plain.accumulator(args);
+        }
+        Ok(Box::new(OneGroup { percentile: percentile_of(&args)?, values: Vec::new() }))
+    }
+
+    fn create_sliding_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
+        self.plain.create_sliding_accumulator(args)
+    }
+
+    fn groups_accumulator_supported(&self, args: AccumulatorArgs<'_>) -> bool {
+        self.plain.groups_accumulator_supported(args)
+    }
+
+    fn create_groups_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
+        if !is_ours(&args) {
+            return self.plain.create_groups_accumulator(args);
+        }
+        let percentile = percentile_of(&args)?;
+        Ok(Box::new(ManyGroups { percentile, values: Vec::new(), groups: Vec::new(), total: 0 }))
+    }
+
+    fn supports_within_group_clause(&self) -> bool {
+        true
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        self.plain.documentation()
+    }
+}
+
+/// The share that is asked for, from 0 to 1, counted from the least value.
+fn percentile_of(args: &AccumulatorArgs<'_>) -> Result<f64> {
+    let literal = args.exprs.get(1).and_then(|expr| expr.downcast_ref::<Literal>());
+    let share = match literal.map(Literal::value) {
+        Some(ScalarValue::Float64(Some(share))) if (0.0..=1.0).contains(share) => *share,
+        _ => return exec_err!("percentile_cont takes a constant from 0 to 1"),
+    };
+    let descending = args.order_bys.first().is_some_and(|sort| sort.options.descending);
+    Ok(if descending { 1.0 - share } else { share })
+}
+
+/// The value below which this share lies, between the two nearest values in proportion; reorders the values.
+fn interpolate(values: &mut [f64], share: f64) -> Option<f64> {
+    let last = values.len().checked_sub(1)?;
+    let place = share * last as f64;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and `last`")]
+    let low = (place.floor() as usize).min(last);
+    let (_, lower, above) = values.select_nth_unstable_by(low, f64::total_cmp);
+    let lower = *lower;
+    let weight = place - low as f64;
+    if weight == 0.0 {
+        return Some(lower);
+    }
+    let upper = above.iter().copied().min_by(f64::total_cmp).unwrap_or(lower);
+    Some(lower + (upper - lower) * weight)
+}
+
+/// The values of an aggregate without groups.
+#[derive(Debug)]
+struct OneGroup {
+    percentile: f64,
+    values: Vec<f64>,
+}
+
+fn list_of(values: Vec<f64>, offsets: OffsetBuffer<i32>, nulls: Option<NullBuffer>) -> ListArray {
+    let item = Arc::new(Field::new_list_field(DataType::Float64, true));
+    ListArray::new(item, offsets, Arc::new(Float64Array::from(values)), nulls)
+}
+
+impl Accumulator for OneGroup {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        let values = values[0].as_primitive::<Float64Type>();
+        match values.null_count() {
+            0 => self.values.extend_from_slice(values.values()),
+            _ => self.values.extend(values.iter().flatten()),
+        }
+        Ok(())
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        states[0].as_list::<i32>().iter().flatten().try_for_each(|values| self.update_batch(&[values]))
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        let values = std::mem::take(&mut self.values);
+        let offsets = OffsetBuffer::from_lengths([values.len()]);
+        Ok(vec![ScalarValue::List(Arc::new(list_of(values, offsets, None)))])
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        Ok(ScalarValue::Float64(interpolate(&mut self.values, self.percentile)))
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(self) + self.values.capacity() * size_of::<f64>()
+    }
+}
+
+/// The values of many groups: each value beside the number of its group, in the order in which they came.
+#[derive(Debug)]
+struct ManyGroups {
+    percentile: f64,
+    values: Vec<f64>,
+    groups: Vec<u32>,
+    /// How many groups there are.
+    total: usize,
+}
+
+fn group_number(group: usize) -> Result<u32> {
+    u32::try_from(group).map_err(|_| exec_datafusion_err!("percentile_cont takes at most 2^32 groups"))
+}
+
+impl ManyGroups {
+    /// The values of the groups that are given out, group by group, with where each group starts; the others stay,
+    /// numbered anew from 0.
+    fn take(&mut self, emit: EmitTo) -> (Vec<f64>, Vec<usize>) {
+        let count = match emit {
+            EmitTo::All => self.total,
+            EmitTo::First(count) => count.min(self.total),
+        };
+        let mut starts = vec![0; count + 1];
+        for group in self.groups.iter().map(|group| *group as usize).filter(|group| *group < count) {
+            starts[group + 1] += 1;
+        }
+        for group in 0..count {
+            starts[group + 1] += starts[group];
+        }
+        let mut next = starts.clone();
+        let mut ordered = vec![0.0; starts[count]];
+        let mut stay = (Vec::new(), Vec::new());
+        for (group, value) in self.groups.iter().zip(&self.values) {
+            match (*group as usize).checked_sub(count) {
+                None => {
+                    let at = &mut next[*group as usize];
+                    ordered[*at] = *value;
+                    *at += 1;
+                }
+                Some(_) => {
+                    stay.0.push(*value);
+                    // `count` is at most the number of this group, which is a `u32`.
+                    stay.1.push(*group - u32::try_from(count).unwrap_or(*group));
+                }
+            }
+        }
+        (self.values, self.groups) = stay;
+        self.total -= count;
+        (ordered, starts)
+    }
+}
+
+impl GroupsAccumulator for ManyGroups {
+    fn update_batch(
+        &mut self,
+        values: &[ArrayRef],
+        group_indices: &[usize],
+        opt_filter: Option<&BooleanArray>,
+        total_num_groups: usize,
+    ) -> Result<()> {
+        self.total = total_num_groups;
+        group_number(total_num_groups)?;
+        let values = values[0].as_primitive::<Float64Type>();
+        self.values.reserve(values.len());
+        self.groups.reserve(values.len());
+        for (row, group) in group_indices.iter().enumerate() {
+            let counts = values.is_valid(row)
+                && opt_filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row));
+            if counts {
+                self.values.push(values.value(row));
+                self.groups.push(group_number(*group)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn merge_batch(
+        &mut self,
+        values: &[ArrayRef],
+        group_indices: &[usize],
+        total_num_groups: usize,
+    ) -> Result<()> {
+        self.total = total_num_groups;
+        group_number(total_num_groups)?;
+        let lists = values[0].as_list::<i32>();
+        let items = lists.values().as_primitive::<Float64Type>().values();
+        for (row, group) in group_indices.iter().enumerate().filter(|(row, _)| lists.is_valid(*row)) {
+            let bounds = (
+                usize::try_from(lists.value_offsets()[row]),
+                usize::try_from(lists.value_offsets()[row + 1]),
+            );
+            let (Ok(from), Ok(to)) = bounds else { continue };
+            self.values.extend_from_slice(&items[from..to]);
+            self.groups.resize(self.values.len(), group_number(*group)?);
+        }
+        Ok(())
+    }
+
+    fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
+        let (mut values, starts) = self.take(emit_to);
+        let answers: Float64Array = starts
+            .windows(2)
+            .map(|bounds| interpolate(&mut values[bounds[0]..bounds[1]], self.percentile))
+            .collect();
+        Ok(Arc::new(answers))
+    }
+
+    fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
+        let (values, starts) = self.take(emit_to);
+        if i32::try_from(values.len()).is_err() {
+            return exec_err!("percentile_cont holds more than 2^31 values at once; ask for fewer");
+        }
+        let offsets = OffsetBuffer::from_lengths(starts.windows(2).map(|bounds| bounds[1] - bounds[0]));
+        Ok(vec![Arc::new(list_of(values, offsets, None))])
+    }
+
+    fn convert_to_state(
+        &self,
+        values: &[ArrayRef],
+        opt_filter: Option<&BooleanArray>,
+    ) -> Result<Vec<ArrayRef>> {
+        let values = values[0].as_primitive::<Float64Type>();
+        let kept =
+            opt_filter.map(|filter| NullBuffer::from_iter(filter.iter().map(|keep| keep.unwrap_or(false))));
+        let nulls = NullBuffer::union(values.nulls(), kept.as_ref());
+        let offsets = OffsetBuffer::from_lengths(std::iter::repeat_n(1, values.len()));
+        Ok(vec![Arc::new(list_of(values.values().to_vec(), offsets, nulls))])
+    }
+
+    fn size(&self) -> usize {
+        self.values.capacity() * size_of::<f64>() + self.groups.capacity() * size_of::<u32>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_percentile_lies_between_its_neighbours_in_proportion() {
+        let of = |share| interpolate(&mut [40.0, 10.0, 30.0, 20.0], share);
+        assert_eq!(of(0.0), Some(10.0));
+        assert_eq!(of(1.0), Some(40.0));
+        assert_eq!(of(0.5), Some(25.0));
+        assert_eq!(of(0.95), Some(10.0 + 10.0 * (2.0 + 0.95 * 3.0 - 2.0)));
+        assert_eq!(interpolate(&mut [], 0.5), None);
+        assert_eq!(interpolate(&mut [7.0], 0.3), Some(7.0));
+    }
+
+    #[test]
+    fn groups_that_are_given_out_first_leave_the_others_whole() {
+        let mut groups = ManyGroups { percentile: 0.5, values: Vec::new(), groups: Vec::new(), total: 0 };
+        let values: ArrayRef =
+            Arc::new(Float64Array::from(vec![Some(1.0), Some(9.0), None, Some(3.0), Some(7.0)]));
+        groups.update_batch(&[values], &[0, 1, 1, 0, 2], None, 3).unwrap();
+        let first = groups.evaluate(EmitTo::First(1)).unwrap();
+        assert_eq!(first.as_primitive::<Float64Type>().values(), &[2.0]);
+        let state = groups.state(EmitTo::All).unwrap();
+        let mut merged = ManyGroups { percentile: 0.5, values: Vec::new(), groups: Vec::new(), total: 0 };
+        merged.merge_batch(&state, &[1, 0], 2).unwrap();
+        let rest = merged.evaluate(EmitTo::All).unwrap();
+        assert_eq!(rest.as_primitive::<Float64Type>().values(), &[7.0, 9.0]);
+    }
+}
