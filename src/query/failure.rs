@@ -48,14 +48,11 @@ fn explain(error: DataFusionError, known: impl FnOnce() -> Known) -> Error {
                 Err(cause) => Error::internal("the query failed").with_source(cause),
             },
         },
-        DataFusionError::ArrowError(arrow, context) => match *arrow {
+        DataFusionError::ArrowError(arrow, _) => match *arrow {
             arrow::error::ArrowError::ExternalError(cause) => {
                 explain(DataFusionError::External(cause), known)
             }
-            other => {
-                let _ = context;
-                Error::invalid(plain(&other.to_string()))
-            }
+            other => Error::invalid(plain(&other.to_string())),
         },
         DataFusionError::SQL(parser, _) => unreadable(*parser),
         DataFusionError::SchemaError(schema, _) => misnamed(*schema),

@@ -12,7 +12,6 @@ use arrow::datatypes::Float64Type;
 use arrow::datatypes::Int64Type;
 use arrow::datatypes::TimeUnit;
 use arrow::datatypes::TimestampMicrosecondType;
-use chrono::DateTime;
 use datafusion::common::Result;
 use datafusion::common::exec_err;
 use datafusion::logical_expr::ColumnarValue;
@@ -20,6 +19,8 @@ use datafusion::logical_expr::ScalarFunctionArgs;
 use datafusion::logical_expr::ScalarUDFImpl;
 use datafusion::logical_expr::Signature;
 use datafusion::logical_expr::Volatility;
+
+use crate::time::Micros;
 
 /// An object of the columns it is given, under the names it was made with. A property that is NULL is left out.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -97,7 +98,7 @@ fn write_value(out: &mut String, column: &ArrayRef, row: usize) -> Result<()> {
         DataType::Int64 => push(out, format_args!("{}", column.as_primitive::<Int64Type>().value(row))),
         DataType::Float64 => write_float(out, column.as_primitive::<Float64Type>().value(row)),
         DataType::Timestamp(TimeUnit::Microsecond, _) => {
-            write_time(out, column.as_primitive::<TimestampMicrosecondType>().value(row));
+            write_time(out, Micros(column.as_primitive::<TimestampMicrosecondType>().value(row)));
         }
         DataType::List(_) => {
             let items = column.as_list::<i32>().value(row);
@@ -148,15 +149,15 @@ fn write_float(out: &mut String, value: f64) {
     }
 }
 
-fn write_time(out: &mut String, micros: i64) {
-    match DateTime::from_timestamp_micros(micros) {
-        Some(time) => {
-            let form =
-                if micros % 1000 == 0 { "%Y-%m-%dT%H:%M:%S%.3f+0000" } else { "%Y-%m-%dT%H:%M:%S%.6f+0000" };
-            push(out, format_args!("\"{}\"", time.format(form)));
-        }
-        None => out.push_str("null"),
+fn write_time(out: &mut String, time: Micros) {
+    out.push('"');
+    if time.0.rem_euclid(1_000) == 0 {
+        out.push_str(time.export_form().as_str());
+    } else {
+        out.push_str(time.iso_micros().as_str().trim_end_matches('Z'));
+        out.push_str("+0000");
     }
+    out.push('"');
 }
 
 #[cfg(test)]
