@@ -35,6 +35,8 @@ use crate::time::Micros;
 use crate::time::TimeRange;
 
 const MILLIS_PER_DAY: i64 = MICROS_PER_DAY / 1_000;
+/// Rows of one part.
+const BATCH_ROWS: usize = 8_192;
 /// A key is the millisecond of the day (27 bits) over the row's position among all parts (37 bits).
 const POSITION_BITS: u32 = 37;
 
@@ -72,7 +74,8 @@ impl OpenedFile {
         let reading = || "could not decode a data file".to_owned();
         let mut builder =
             ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes.clone(), self.metadata.clone())
-                .with_row_groups(vec![row_group]);
+                .with_row_groups(vec![row_group])
+                .with_batch_size(BATCH_ROWS);
         if let Some(range) = range {
             let mask = ProjectionMask::columns(builder.parquet_schema(), [OCCURRED_TIME]);
             let inside = ArrowPredicateFn::new(mask, move |batch| in_range(&batch, range));

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use object_store::ClientOptions;
 use object_store::ObjectStore;
 use object_store::aws::AmazonS3Builder;
-use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use url::Url;
 
@@ -15,6 +14,7 @@ use crate::error::Context;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
+use crate::storage;
 
 /// An opened destination: a store, and the directory in it.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ enum Place {
 }
 
 impl Target {
-    /// Opens a destination: a folder (created when missing), `file:///folder`, or `s3://bucket/directory/` with the
+    /// Opens a destination: a folder (created when missing; what is written survives a power cut), `file:///folder`, or `s3://bucket/directory/` with the
     /// credentials and endpoint of the environment. The region is of S3 only, in either spelling: `eu-central-1`,
     /// `EU_CENTRAL_1`.
     pub fn open(into: &str, region: Option<&str>) -> Result<Self> {
@@ -40,10 +40,9 @@ impl Target {
                 Err(Error::invalid(format!("a region is given, but \"{into}\" is a folder; leave it out")))
             }
             Place::Folder(folder) => {
-                let doing = || format!("could not make the folder \"{}\"", folder.display());
-                fs::create_dir_all(&folder).unavailable(doing)?;
-                let store = LocalFileSystem::new_with_prefix(&folder).unavailable(doing)?;
-                Ok(Self { store: Arc::new(store), prefix: Path::default() })
+                fs::create_dir_all(&folder)
+                    .unavailable(|| format!("could not make the folder \"{}\"", folder.display()))?;
+                Ok(Self { store: storage::open_local(&folder)?, prefix: Path::default() })
             }
             Place::Bucket { bucket, prefix } => {
                 let prefix = Path::parse(&prefix).context(Kind::Invalid, || {

@@ -94,12 +94,12 @@ pub(crate) fn with_list(mut definition: Definition, name: &str, fields: &[(&str,
     definition
 }
 
-/// The events as a batch of the definition's file schema, in the order given; `seq` counts from 1.
-pub(crate) fn batch(definition: &Definition, events: &[Event]) -> RecordBatch {
+/// The events as a batch of the definition's file schema, in the order given; `seq` counts from `first_seq`.
+pub(crate) fn batch(definition: &Definition, first_seq: i64, events: &[Event]) -> RecordBatch {
     let columns = Columns::of(definition);
     let times =
         || TimestampMicrosecondArray::from_iter_values(events.iter().map(|one| one.at)).with_timezone("UTC");
-    let seqs = 1..=i64::try_from(events.len()).unwrap();
+    let seqs = first_seq..first_seq + i64::try_from(events.len()).unwrap();
     let mut arrays: Vec<ArrayRef> = vec![
         Arc::new(Int64Array::from_iter_values(events.iter().map(|one| one.person))),
         Arc::new(times()),
@@ -202,7 +202,7 @@ impl Store {
         }
         for (day, mut events) in days {
             events.sort_by_key(|event| (event.person, event.at));
-            let rows = batch(definition, &events);
+            let rows = batch(definition, 1, &events);
             let properties = WriterProperties::builder().set_max_row_group_row_count(Some(7)).build();
             let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), Some(properties)).unwrap();
             writer.write(&rows).unwrap();

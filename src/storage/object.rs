@@ -1,4 +1,4 @@
-//! Opens the object store that holds the lake, and makes, syncs and removes folders and files on the local disk.
+//! Opens object stores on the local disk, and makes, syncs and removes folders and files there.
 
 use std::fs;
 use std::fs::File;
@@ -11,10 +11,10 @@ use crate::error::Context;
 use crate::error::Result;
 use crate::storage::durable::DurableStore;
 
-/// The object store of a lake on the local disk, rooted at its folder, which must be there.
-pub(crate) fn open_local(lake: &Path) -> Result<Arc<dyn ObjectStore>> {
-    let store = DurableStore::open(lake)
-        .unavailable(|| format!("the lake cannot be opened at \"{}\"", lake.display()))?;
+/// An object store on the local disk, rooted at a folder that must be there: the lake's, or that of an export.
+pub(crate) fn open_local(folder: &Path) -> Result<Arc<dyn ObjectStore>> {
+    let store = DurableStore::open(folder)
+        .unavailable(|| format!("the folder \"{}\" cannot be opened", folder.display()))?;
     Ok(Arc::new(store))
 }
 

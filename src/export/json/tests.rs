@@ -16,7 +16,7 @@ const AT: i64 = 1_744_881_164_183_000;
 
 /// The lines of events, through the same column types as a data file gives.
 fn lines(definition: &Definition, moments: bool, events: &[Event]) -> Vec<String> {
-    let rows = batch(definition, events);
+    let rows = batch(definition, 1, events);
     let mut file = Vec::new();
     let mut writer = parquet::arrow::ArrowWriter::try_new(&mut file, rows.schema(), None).unwrap();
     writer.write(&rows).unwrap();
@@ -219,7 +219,7 @@ fn moments_fields_of_a_standard_event_come_first_and_those_of_an_own_event_are_p
 fn a_property_that_is_younger_than_the_file_is_null() {
     let old = definition("seen", &[("a", ScalarType::String)]);
     let new = definition("seen", &[("a", ScalarType::String), ("b", ScalarType::Numeric)]);
-    let rows = batch(&old, &[Event::new("e-1", AT, vec![Value::Text("x".to_owned())])]);
+    let rows = batch(&old, 1, &[Event::new("e-1", AT, vec![Value::Text("x".to_owned())])]);
     let mut file = Vec::new();
     let mut writer = parquet::arrow::ArrowWriter::try_new(&mut file, rows.schema(), None).unwrap();
     writer.write(&rows).unwrap();

@@ -40,6 +40,17 @@ fn as_many_rows_as_a_file_may_have_are_one_file_of_the_whole_range() {
 }
 
 #[test]
+fn fifty_thousand_rows_are_one_file_and_one_more_are_two() {
+    let rows: Vec<i64> = (0..50_001).collect();
+    let lengths = |rows: &[i64]| {
+        let files = split(&[rows], range(0, 60_000), ExportLimits::default().rows_per_file);
+        files.iter().map(|(_, rows)| rows.len()).collect::<Vec<_>>()
+    };
+    assert_eq!(lengths(&rows[..50_000]), [50_000]);
+    assert_eq!(lengths(&rows), [50_000, 1]);
+}
+
+#[test]
 fn one_row_more_opens_a_second_file_where_the_first_one_ends() {
     assert_eq!(
         split(&[&[1, 2, 3, 5]], range(0, 9), 3),

@@ -1,19 +1,25 @@
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
-use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use proptest::prelude::*;
 
 use super::*;
 use crate::error::Kind;
 use crate::export::plan::ExportLimits;
+use crate::export::target::Target;
 use crate::export::testing::Event;
 use crate::export::testing::Store;
 use crate::export::testing::Value;
+use crate::export::testing::batch;
 use crate::export::testing::definition;
 use crate::export::testing::gunzip;
+use crate::schema::EventBatch;
+use crate::storage::Batch;
+use crate::storage::Storage;
+use crate::storage::StorageConfig;
 use crate::time::MICROS_PER_DAY;
+use crate::time::SystemClock;
 use crate::value::ScalarType;
 
 const HOUR: i64 = 3_600_000_000;
@@ -166,6 +172,38 @@ async fn equal_data_gives_equal_bytes_however_the_files_lie() {
 }
 
 #[tokio::test]
+async fn a_compaction_of_the_store_changes_no_byte_of_an_export() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = StorageConfig::new(folder.path(), SystemClock::shared());
+    let storage = Storage::open(config).await.unwrap();
+    let seen = definition("seen", &[("title", ScalarType::String)]);
+    storage.define([seen.clone()]).unwrap();
+    let definition = Arc::clone(storage.registry().get("seen").unwrap());
+    for first in [1, 41] {
+        let event = |nth: i64| event(&format!("n{nth}"), nth % 3 * MICROS_PER_DAY + nth * 7_919 % 100_000);
+        let events: Vec<_> = (first..first + 40).map(event).collect();
+        let rows = batch(&seen, first, &events);
+        let events = vec![EventBatch { definition: Arc::clone(&definition), rows }];
+        storage.commit(Batch { events, last_seq: first + 39, ..Batch::default() }).await.unwrap();
+    }
+    let export = async || {
+        let (snapshot, target) = (storage.snapshot().await.unwrap(), memory());
+        let asked = small_files(request("r1", 0, 3 * MICROS_PER_DAY), 30);
+        let (lake, to) = (storage.object_store(), Arc::clone(&target));
+        let files = snapshot.tables["seen"].files.len();
+        let report =
+            run(&snapshot, lake, to, &Path::default(), asked, 2, Arc::new(NoProgress)).await.unwrap();
+        assert_eq!(report.rows, 80);
+        (files, objects(&target).await)
+    };
+    let (files, before) = export().await;
+    storage.compact(Arc::new(|_| {})).await.unwrap();
+    let (compacted, after) = export().await;
+    assert!(compacted < files);
+    assert_eq!(after, before);
+}
+
+#[tokio::test]
 async fn br29_two_ranges_that_touch_give_each_row_once() {
     let mut store = Store::new(&[definition("seen", &[("title", ScalarType::String)])]);
     let at = [10 * HOUR, 11 * HOUR - 1_000, 11 * HOUR - 1, 11 * HOUR, 12 * HOUR];
@@ -292,7 +330,7 @@ async fn the_manifest_tells_what_the_files_are() {
 async fn an_export_into_a_folder_is_not_disturbed_by_what_a_killed_one_left() {
     let store = store().await;
     let folder = tempfile::tempdir().unwrap();
-    let target: Arc<dyn ObjectStore> = Arc::new(LocalFileSystem::new_with_prefix(folder.path()).unwrap());
+    let target = Target::open(folder.path().to_str().unwrap(), None).unwrap().store;
     let people = folder.path().join("raw/people");
     std::fs::create_dir_all(&people).unwrap();
     // The name under which a local file is staged.
