@@ -1,5 +1,31 @@
 //! From bytes to checked events: parse, validate, resolve the person, drop duplicates, report.
+//!
+//! ```text
+//! source ─ chunks of JSON lines ─▶ checker (N threads) ─▶ sequencer (one) ─▶ storage.commit
+//!                                  row: keys, types,      persons, duplicates,
+//!                                  rules, columns         seq, in input order
+//! ```
 
+mod checker;
+mod column;
+mod fingerprint;
 pub mod json;
 mod number;
+mod plan;
+mod report;
+mod row;
 pub mod source;
+mod validate;
+
+pub use checker::CheckOptions;
+pub use checker::Checked;
+pub use checker::Checker;
+pub use checker::ROW_BYTES_LIMIT;
+pub use report::Code;
+pub use report::Progress;
+pub use report::Quiet;
+pub use report::Refusal;
+pub use report::Rejection;
+pub use report::Report;
+pub use report::Sample;
+pub use row::PERSON_ID_LIMIT;

@@ -1,0 +1,545 @@
+//! One row of JSON read in one pass: which definition, who, when, and the properties, as checked values.
+//!
+//! The keys may come in any order. Properties stand in `properties`, or flat beside the other keys as in export
+//! files; never both. When a property comes before `definitionId`, the rest of the row is looked through for it once.
+
+use std::borrow::Cow;
+
+use hashbrown::HashMap;
+
+use crate::error::did_you_mean;
+use crate::ids::EVENT_ID_CHARS;
+use crate::ids::IDENTIFIER_CHARS;
+use crate::ids::PersonId;
+use crate::ids::is_event_id;
+use crate::ids::is_identifier;
+use crate::ingest::column::Slot;
+use crate::ingest::json::Kind;
+use crate::ingest::json::Scanner;
+use crate::ingest::plan::Plan;
+use crate::ingest::report::Code;
+use crate::ingest::report::Refusal;
+use crate::ingest::validate::Values;
+use crate::ingest::validate::broken;
+use crate::ingest::validate::shorten;
+use crate::ingest::validate::shown;
+use crate::ingest::validate::time_code;
+use crate::ingest::validate::twice;
+use crate::person::IdentifierType;
+use crate::time::Micros;
+use crate::time::from_epoch_millis;
+use crate::time::parse_instant;
+
+type Checked<T> = Result<T, Box<Refusal>>;
+
+/// The greatest `personId` that is taken: every reader of JSON holds it exactly.
+pub const PERSON_ID_LIMIT: i64 = (1 << 53) - 1;
+
+/// Who did it, as the row says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Who<'a> {
+    /// By our own id; with the external id that the person has, if the row gives it too.
+    Id(PersonId, Option<Cow<'a, str>>),
+    /// By an identifier; the sender is empty for the kinds that need none.
+    Named(IdentifierType, Cow<'a, str>, Cow<'a, str>),
+}
+
+/// What a row says beside its properties.
+#[derive(Debug)]
+pub(crate) struct Row<'a> {
+    /// The place of the definition among the plans.
+    pub plan: usize,
+    pub who: Who<'a>,
+    pub occurred: Micros,
+    pub event_id: Option<Cow<'a, str>>,
+    pub session_id: Option<Cow<'a, str>>,
+}
+
+/// Where the properties of a row stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Open,
+    Nested,
+    Flat,
+}
+
+/// What has been read of a row so far.
+#[derive(Debug, Default)]
+struct Parts<'a> {
+    definition: Option<Cow<'a, str>>,
+    event_id: Option<Cow<'a, str>>,
+    session_id: Option<Cow<'a, str>>,
+    occurred: Option<Micros>,
+    person_id: Option<PersonId>,
+    external_id: Option<Cow<'a, str>>,
+    identifier: Option<(IdentifierType, Cow<'a, str>, Cow<'a, str>)>,
+    /// One bit for each key of a row.
+    seen: u16,
+}
+
+/// Reads rows; keeps the buffers that one row after the other uses.
+#[derive(Debug)]
+pub(crate) struct RowReader<'p, 'a> {
+    plans: &'p [Plan],
+    by_id: &'p HashMap<String, usize>,
+    values: Values,
+    lenient: bool,
+    /// The definition of the row before this one, which is often this one's too.
+    last_plan: usize,
+    /// For each plan: after which property comes which. Element 0 is for the first of a row.
+    follow: Vec<Vec<usize>>,
+    /// For each plan and property: the number of the row that gave it last.
+    given: Vec<Vec<u64>>,
+    count: u64,
+    /// The values of the row's properties, in the order of the definition.
+    pub slots: Vec<Slot<'a>>,
+    /// The fields of the objects in the row's list.
+    pub items: Vec<Slot<'a>>,
+}
+
+impl<'p, 'a> RowReader<'p, 'a> {
+    pub(crate) fn new(
+        plans: &'p [Plan],
+        by_id: &'p HashMap<String, usize>,
+        values: Values,
+        lenient: bool,
+    ) -> Self {
+        Self {
+            plans,
+            by_id,
+            values,
+            lenient,
+            last_plan: 0,
+            follow: vec![Vec::new(); plans.len()],
+            given: vec![Vec::new(); plans.len()],
+            count: 0,
+            slots: Vec::new(),
+            items: Vec::new(),
+        }
+    }
+
+    /// Reads one row; afterwards `slots` and `items` hold its properties, one slot for each of the definition.
+    pub(crate) fn read(&mut self, text: &'a str) -> Checked<Row<'a>> {
+        self.count += 1;
+        self.slots.clear();
+        self.items.clear();
+        let mut plan = None;
+        self.parts(text, &mut plan).map_err(|mut refusal| {
+            refusal.definition = plan.map(|plan: usize| self.plans[plan].definition.id.to_string());
+            refusal
+        })
+    }
+
+    fn parts(&mut self, text: &'a str, plan: &mut Option<usize>) -> Checked<Row<'a>> {
+        let mut scanner = Scanner::new(text, self.lenient);
+        if scanner.kind().map_err(broken)? != Kind::Object {
+            let found = shown(&mut scanner)?;
+            let message = format!("a row must be a JSON object, found {found}");
+            return Err(Refusal::new(Code::InvalidJson, message).because("a JSON object", &found));
+        }
+        scanner.object().map_err(broken)?;
+        let (mut first, mut form, mut last) = (true, Form::Open, 0);
+        let mut parts = Parts::default();
+        while let Some(key) = scanner.key(&mut first).map_err(broken)? {
+            match &*key {
+                "definitionId" => {
+                    parts.once(0, &key)?;
+                    let id = required_text(&mut scanner, &key)?;
+                    if plan.is_none() {
+                        *plan = Some(self.find_plan(&id)?);
+                    }
+                    parts.definition = Some(id);
+                }
+                "eventId" => {
+                    parts.once(1, &key)?;
+                    parts.event_id = optional_text(&mut scanner, &key)?;
+                }
+                "sessionId" => {
+                    parts.once(2, &key)?;
+                    parts.session_id = optional_text(&mut scanner, &key)?;
+                }
+                "personId" => {
+                    parts.once(3, &key)?;
+                    parts.person_id = person_id(&mut scanner, &key)?;
+                }
+                "externalPersonId" => {
+                    parts.once(4, &key)?;
+                    parts.external_id = optional_text(&mut scanner, &key)?;
+                }
+                "identifier" => {
+                    parts.once(5, &key)?;
+                    parts.identifier = identifier(&mut scanner)?;
+                }
+                "occurredTime" | "occuredTime" => {
+                    parts.once(6, &key)?;
+                    parts.occurred = Some(self.occurred(&mut scanner, &key)?);
+                }
+                "properties" => {
+                    parts.once(7, &key)?;
+                    if form == Form::Flat {
+                        return Err(mixed(&key));
+                    }
+                    form = Form::Nested;
+                    let at = self.plan_of(*plan, &scanner)?;
+                    *plan = Some(at);
+                    self.nested(&mut scanner, at)?;
+                }
+                _ => {
+                    if form == Form::Nested {
+                        return Err(mixed(&key));
+                    }
+                    let at = self.plan_of(*plan, &scanner)?;
+                    if form == Form::Open {
+                        self.begin(at);
+                    }
+                    *plan = Some(at);
+                    form = Form::Flat;
+                    last = self.property(&mut scanner, at, &key, last, true)?;
+                }
+            }
+        }
+        scanner.end().map_err(broken)?;
+        let Some(at) = *plan else { return Err(missing("definitionId")) };
+        if form == Form::Open {
+            self.begin(at);
+        }
+        self.complete(at)?;
+        parts.finish(at)
+    }
+
+    /// Empties the slots for a row of a definition.
+    fn begin(&mut self, plan: usize) {
+        let properties = self.plans[plan].properties.len();
+        self.slots.resize_with(properties, Slot::default);
+        if self.follow[plan].is_empty() {
+            self.follow[plan] = (0..=properties).collect();
+            self.given[plan] = vec![0; properties];
+        }
+    }
+
+    fn find_plan(&mut self, id: &str) -> Checked<usize> {
+        let guess = self.plans.get(self.last_plan).is_some_and(|plan| plan.definition.id.as_str() == id);
+        if !guess {
+            let Some(&at) = self.by_id.get(id) else {
+                let hint = did_you_mean(id, self.by_id.keys().map(String::as_str));
+                let message = format!("no event is defined as \"{}\"{hint}", shorten(id));
+                let mut refusal = Refusal::new(Code::UnknownDefinition, message).about("definitionId");
+                refusal.found = Some(shorten(id));
+                return Err(refusal);
+            };
+            self.last_plan = at;
+        }
+        self.plans[self.last_plan].takes_events()?;
+        Ok(self.last_plan)
+    }
+
+    /// The plan that is known already, or that the rest of the row names.
+    fn plan_of(&mut self, known: Option<usize>, scanner: &Scanner<'a>) -> Checked<usize> {
+        match known {
+            Some(plan) => Ok(plan),
+            None => self.look_ahead(*scanner),
+        }
+    }
+
+    #[cold]
+    fn look_ahead(&mut self, mut ahead: Scanner<'a>) -> Checked<usize> {
+        let mut first = false;
+        ahead.skip().map_err(broken)?;
+        while let Some(key) = ahead.key(&mut first).map_err(broken)? {
+            if key == "definitionId" {
+                let id = required_text(&mut ahead, &key)?;
+                return self.find_plan(&id);
+            }
+            ahead.skip().map_err(broken)?;
+        }
+        Err(missing("definitionId"))
+    }
+
+    fn nested(&mut self, scanner: &mut Scanner<'a>, plan: usize) -> Checked<()> {
+        self.begin(plan);
+        match scanner.kind().map_err(broken)? {
+            Kind::Null => return scanner.null().map_err(broken),
+            Kind::Object => scanner.object().map_err(broken)?,
+            _ => return Err(wrong(scanner, "properties", "an object or null")?),
+        }
+        let (mut first, mut last) = (true, 0);
+        while let Some(key) = scanner.key(&mut first).map_err(broken)? {
+            last = self.property(scanner, plan, &key, last, false)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the value of a property; gives where to look up what follows it.
+    #[inline]
+    fn property(
+        &mut self,
+        scanner: &mut Scanner<'a>,
+        at: usize,
+        key: &str,
+        last: usize,
+        flat: bool,
+    ) -> Checked<usize> {
+        let plan = &self.plans[at];
+        let guess = self.follow[at][last];
+        let place = if plan.properties.get(guess).is_some_and(|property| property.name == key) {
+            guess
+        } else {
+            let found = if flat { plan.find_flat(key) } else { plan.find_nested(key) };
+            let Some(found) = found else { return Err(plan.unknown(key)) };
+            self.follow[at][last] = found;
+            found
+        };
+        if std::mem::replace(&mut self.given[at][place], self.count) == self.count {
+            return Err(twice(key));
+        }
+        self.slots[place] = self.values.property(scanner, plan, &plan.properties[place], &mut self.items)?;
+        Ok(place + 1)
+    }
+
+    /// Fills in defaults and looks for what must be there.
+    #[inline]
+    fn complete(&mut self, at: usize) -> Checked<()> {
+        let plan = &self.plans[at];
+        for default in &plan.defaults {
+            let when = matches!(&self.slots[default.when.0], Slot::Text(text) if **text == *default.when.1);
+            let given = default.unless.iter().any(|place| !self.slots[*place].is_null());
+            if when && !given && self.slots[default.property].is_null() {
+                self.slots[default.property] = Slot::Text(Cow::Owned(default.value.clone()));
+            }
+        }
+        match plan.required.iter().find(|place| self.slots[**place].is_null()) {
+            None => Ok(()),
+            Some(place) => {
+                let property = &plan.properties[*place];
+                let message = format!("\"{}\" needs the property \"{}\"", plan.definition.id, property.name);
+                let mut refusal = Refusal::new(Code::MissingProperty, message).about(&property.name);
+                refusal.expected = Some(property.kind.name().to_owned());
+                Err(refusal)
+            }
+        }
+    }
+
+    fn occurred(&self, scanner: &mut Scanner<'a>, key: &str) -> Checked<Micros> {
+        const EXPECTED: &str = "an ISO 8601 time in a string, or milliseconds since 1970";
+        let (moment, found) = match scanner.kind().map_err(broken)? {
+            Kind::Text => {
+                let text = scanner.text().map_err(broken)?;
+                match parse_instant(&text, self.values.zone) {
+                    Ok(moment) => return Ok(moment),
+                    Err(fault) => (fault, format!("the string \"{}\"", shorten(&text))),
+                }
+            }
+            Kind::Number => {
+                let number = scanner.number().map_err(broken)?;
+                let found = format!("the number {}", shorten(number.text));
+                let Some(millis) = number.to_i64() else {
+                    let message = format!("\"{key}\" must be {EXPECTED}, found {found}");
+                    return Err(Refusal::new(Code::InvalidTime, message)
+                        .about(key)
+                        .because(EXPECTED, &found));
+                };
+                match from_epoch_millis(millis) {
+                    Ok(moment) => return Ok(moment),
+                    Err(fault) => (fault, found),
+                }
+            }
+            _ => return Err(wrong(scanner, key, EXPECTED)?),
+        };
+        let message = format!("\"{key}\" must be {EXPECTED}, found {found}: {moment}");
+        Err(Refusal::new(time_code(moment), message).about(key).because(EXPECTED, &found))
+    }
+}
+
+impl<'a> Parts<'a> {
+    #[inline]
+    fn once(&mut self, bit: u32, key: &str) -> Checked<()> {
+        let mask = 1 << bit;
+        if self.seen & mask != 0 {
+            let refusal = twice(key);
+            return Err(if bit == 6 { both_spellings(refusal) } else { refusal });
+        }
+        self.seen |= mask;
+        Ok(())
+    }
+
+    fn finish(self, plan: usize) -> Checked<Row<'a>> {
+        if self.definition.is_none() {
+            return Err(missing("definitionId"));
+        }
+        let Some(occurred) = self.occurred else { return Err(missing("occurredTime")) };
+        if let Some(id) = self.event_id.as_deref().filter(|id| !is_event_id(id)) {
+            let expected = format!("1 to {EVENT_ID_CHARS} of A-Z, a-z, 0-9, _ and -");
+            return Err(bad_id(Code::InvalidEventId, "eventId", &expected, id));
+        }
+        if let Some(id) = self.session_id.as_deref().filter(|id| !fits(id)) {
+            return Err(bad_id(Code::InvalidSessionId, "sessionId", &identifier_rule(), id));
+        }
+        if let Some(id) = self.external_id.as_deref().filter(|id| !fits(id)) {
+            return Err(bad_id(Code::InvalidPerson, "externalPersonId", &identifier_rule(), id));
+        }
+        let who = match (self.person_id, self.external_id, self.identifier) {
+            (None, None, None) => {
+                return Err(Refusal::new(
+                    Code::MissingPerson,
+                    "a row needs its person: \"personId\", \"externalPersonId\" or \"identifier\"",
+                ));
+            }
+            (Some(id), external, None) => Who::Id(id, external),
+            (None, Some(external), None) => {
+                Who::Named(IdentifierType::ExternalId, external, Cow::Borrowed(""))
+            }
+            (None, None, Some((IdentifierType::Id, id, _))) => {
+                Who::Id(parse_person_id("identifier.id", &id)?, None)
+            }
+            (None, None, Some((kind, id, sender))) => Who::Named(kind, id, sender),
+            (_, _, Some(_)) => {
+                let message = "the person is given twice: \"identifier\" stands beside \"personId\" or \"externalPersonId\"";
+                return Err(Refusal::new(Code::InvalidPerson, message).about("identifier"));
+            }
+        };
+        Ok(Row { plan, who, occurred, event_id: self.event_id, session_id: self.session_id })
+    }
+}
+
+#[cold]
+fn both_spellings(mut refusal: Box<Refusal>) -> Box<Refusal> {
+    "\"occurredTime\" is given twice; it may be spelled \"occuredTime\", but only once"
+        .clone_into(&mut refusal.message);
+    refusal
+}
+
+#[cold]
+fn missing(key: &str) -> Box<Refusal> {
+    Refusal::new(Code::MissingField, format!("a row needs \"{key}\"")).about(key)
+}
+
+#[cold]
+fn mixed(key: &str) -> Box<Refusal> {
+    let message = format!(
+        "\"{key}\" is unknown here: properties stand in \"properties\" or beside it, never in both places"
+    );
+    Refusal::new(Code::UnknownKey, message).about(key)
+}
+
+/// A key whose value has the wrong type; reads over the value.
+#[cold]
+fn wrong(scanner: &mut Scanner<'_>, key: &str, expected: &str) -> Checked<Box<Refusal>> {
+    let found = shown(scanner)?;
+    let message = format!("\"{key}\" must be {expected}, found {found}");
+    Ok(Refusal::new(Code::WrongType, message).about(key).because(expected, &found))
+}
+
+#[cold]
+fn bad_id(code: Code, key: &str, expected: &str, found: &str) -> Box<Refusal> {
+    // Quoted as JSON quotes it, so that a control character can be seen.
+    let found = format!("the string {}", shorten(&serde_json::Value::from(found).to_string()));
+    Refusal::new(code, format!("\"{key}\" must be {expected}, found {found}"))
+        .about(key)
+        .because(expected, &found)
+}
+
+fn identifier_rule() -> String {
+    format!("1 to {IDENTIFIER_CHARS} characters without control characters")
+}
+
+/// [`is_identifier`], with a short way for short ASCII.
+#[inline]
+fn fits(id: &str) -> bool {
+    let short = (1..=IDENTIFIER_CHARS).contains(&id.len());
+    (short && id.bytes().all(|byte| (0x20..0x7f).contains(&byte))) || is_identifier(id)
+}
+
+#[inline]
+fn required_text<'a>(scanner: &mut Scanner<'a>, key: &str) -> Checked<Cow<'a, str>> {
+    match scanner.kind().map_err(broken)? {
+        Kind::Text => scanner.text().map_err(broken),
+        _ => Err(wrong(scanner, key, "a string")?),
+    }
+}
+
+#[inline]
+fn optional_text<'a>(scanner: &mut Scanner<'a>, key: &str) -> Checked<Option<Cow<'a, str>>> {
+    match scanner.kind().map_err(broken)? {
+        Kind::Text => scanner.text().map(Some).map_err(broken),
+        Kind::Null => scanner.null().map(|()| None).map_err(broken),
+        _ => Err(wrong(scanner, key, "a string or null")?),
+    }
+}
+
+fn person_id(scanner: &mut Scanner<'_>, key: &str) -> Checked<Option<PersonId>> {
+    match scanner.kind().map_err(broken)? {
+        Kind::Null => scanner.null().map(|()| None).map_err(broken),
+        Kind::Text => parse_person_id(key, &scanner.text().map_err(broken)?).map(Some),
+        Kind::Number => parse_person_id(key, scanner.number().map_err(broken)?.text).map(Some),
+        _ => Err(wrong(scanner, key, "an integer, or its digits in a string")?),
+    }
+}
+
+/// Digits without a sign and without leading zeros, so that one person has one spelling.
+fn parse_person_id(key: &str, digits: &str) -> Checked<PersonId> {
+    let plain = !digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit());
+    match digits.parse() {
+        Ok(id @ 1..=PERSON_ID_LIMIT) if plain => Ok(PersonId(id)),
+        _ => {
+            Err(bad_id(Code::InvalidPerson, key, &format!("an integer from 1 to {PERSON_ID_LIMIT}"), digits))
+        }
+    }
+}
+
+type GivenIdentifier<'a> = (IdentifierType, Cow<'a, str>, Cow<'a, str>);
+
+/// `{"id": …, "type": …, "sender": …}`. The sender must be given for the kinds that need one and is passed over for
+/// the others.
+fn identifier<'a>(scanner: &mut Scanner<'a>) -> Checked<Option<GivenIdentifier<'a>>> {
+    match scanner.kind().map_err(broken)? {
+        Kind::Null => return scanner.null().map(|()| None).map_err(broken),
+        Kind::Object => scanner.object().map_err(broken)?,
+        _ => return Err(wrong(scanner, "identifier", "an object or null")?),
+    }
+    let (mut id, mut kind, mut sender) = (None, None, None);
+    let (mut first, mut seen) = (true, 0u8);
+    while let Some(key) = scanner.key(&mut first).map_err(broken)? {
+        let (bit, name) = match &*key {
+            "id" => (1, "identifier.id"),
+            "type" => (2, "identifier.type"),
+            "sender" => (4, "identifier.sender"),
+            _ => {
+                let message =
+                    format!("\"identifier\" has no field \"{key}\"; it has \"id\", \"type\" and \"sender\"");
+                return Err(Refusal::new(Code::UnknownKey, message).about(&format!("identifier.{key}")));
+            }
+        };
+        if seen & bit != 0 {
+            return Err(twice(name));
+        }
+        seen |= bit;
+        match bit {
+            1 => id = Some(required_text(scanner, name)?),
+            2 => {
+                let text = required_text(scanner, name)?;
+                let parsed = text.parse::<IdentifierType>();
+                kind = Some(
+                    parsed.map_err(|error| Refusal::new(Code::InvalidPerson, error.message()).about(name))?,
+                );
+            }
+            _ => sender = optional_text(scanner, name)?,
+        }
+    }
+    let incomplete = |name: &str| {
+        Refusal::new(Code::InvalidPerson, format!("\"identifier\" needs \"{name}\""))
+            .about(&format!("identifier.{name}"))
+    };
+    let id = id.ok_or_else(|| incomplete("id"))?;
+    let kind = kind.ok_or_else(|| incomplete("type"))?;
+    if !fits(&id) {
+        return Err(bad_id(Code::InvalidPerson, "identifier.id", &identifier_rule(), &id));
+    }
+    if !kind.needs_sender() {
+        return Ok(Some((kind, id, Cow::Borrowed(""))));
+    }
+    let sender = sender.ok_or_else(|| incomplete("sender"))?;
+    if !fits(&sender) {
+        return Err(bad_id(Code::InvalidPerson, "identifier.sender", &identifier_rule(), &sender));
+    }
+    Ok(Some((kind, id, sender)))
+}
