@@ -12,7 +12,6 @@ use arrow::array::TimestampMicrosecondBuilder;
 use arrow::datatypes::SchemaRef;
 use hashbrown::HashMap;
 use memchr::memchr;
-use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::Result;
 use crate::ids::PersonId;
@@ -23,14 +22,13 @@ use crate::ingest::plan::Plan;
 use crate::ingest::report::Code;
 use crate::ingest::report::Refusal;
 use crate::ingest::report::Rejection;
+use crate::ingest::row::Names;
 use crate::ingest::row::Row;
 use crate::ingest::row::RowReader;
 use crate::ingest::row::Who;
 use crate::ingest::validate::Values;
 use crate::person::Identifier;
-use crate::person::IdentifierType;
 use crate::person::Persons;
-use crate::schema::Columns;
 use crate::schema::Definition;
 use crate::schema::OCCURRED_TIME;
 use crate::schema::Registry;
@@ -52,7 +50,7 @@ pub struct CheckOptions {
 #[derive(Debug)]
 pub struct Checker {
     plans: Vec<Plan>,
-    by_id: HashMap<String, usize>,
+    names: Names,
     options: CheckOptions,
 }
 
@@ -122,8 +120,12 @@ pub(crate) struct Table {
 impl Checker {
     pub fn new(registry: &Registry, options: CheckOptions) -> Self {
         let plans: Vec<Plan> = registry.iter().map(Plan::new).collect();
-        let by_id = plans.iter().enumerate().map(|(at, plan)| (plan.definition.id.to_string(), at)).collect();
-        Self { plans, by_id, options }
+        let id = |definition: &Arc<Definition>| definition.id.to_string();
+        let names = Names {
+            definitions: plans.iter().enumerate().map(|(at, plan)| (id(&plan.definition), at)).collect(),
+            templates: registry.templates().map(id).collect(),
+        };
+        Self { plans, names, options }
     }
 
     /// Checks a chunk of whole lines, whose first is row `first_row` of `source`. Blank lines count as rows of the
@@ -164,7 +166,7 @@ impl Checker {
             source: fingerprint::source(source),
             reader: RowReader::new(
                 &self.plans,
-                &self.by_id,
+                &self.names,
                 Values { zone: self.options.zone },
                 self.options.lenient,
             ),
@@ -220,7 +222,7 @@ fn too_large(bytes: usize) -> Box<Refusal> {
 struct Chunk<'c, 'a> {
     checker: &'c Checker,
     persons: &'c Persons,
-    source: Xxh3,
+    source: u128,
     reader: RowReader<'c, 'a>,
     /// By plan; made when the first event of a definition comes.
     tables: Vec<Option<TableBuilder>>,
@@ -262,7 +264,7 @@ impl<'a> Chunk<'_, 'a> {
                 fingerprint::event_key(id)
             }
             None => {
-                let made = fingerprint::event_id(&self.source, row, raw);
+                let made = fingerprint::event_id(self.source, row, raw);
                 let made = from_utf8(&made).unwrap_or_default();
                 table.event_ids.append_value(made);
                 fingerprint::event_key(made)
@@ -375,3 +377,8 @@ impl TableBuilder {
         Ok(Table { definition: Arc::clone(&plan.definition), schema, columns, rows: self.rows })
     }
 }
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod twin;

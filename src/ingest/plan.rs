@@ -9,7 +9,6 @@ use crate::error::did_you_mean;
 use crate::ingest::fingerprint;
 use crate::ingest::report::Code;
 use crate::ingest::report::Refusal;
-use crate::schema::Category;
 use crate::schema::Columns;
 use crate::schema::Definition;
 use crate::schema::PropertyType;
@@ -138,14 +137,6 @@ impl Plan {
     /// Whether events of this definition may be taken now.
     pub(crate) fn takes_events(&self) -> Result<(), Box<Refusal>> {
         let id = &self.definition.id;
-        if self.definition.category == Category::Template {
-            return Err(Refusal::new(
-                Code::TemplateDefinition,
-                format!(
-                    "\"{id}\" is a template and takes no events; CREATE EVENT FROM TEMPLATE {id} makes a definition of it"
-                ),
-            ));
-        }
         if !self.definition.enabled {
             return Err(Refusal::new(
                 Code::DisabledDefinition,

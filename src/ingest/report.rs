@@ -157,7 +157,7 @@ pub struct Rejection {
 pub struct Sample {
     pub source: String,
     pub row: u64,
-    pub code: Code,
+    pub code: &'static str,
     pub message: String,
 }
 
@@ -176,8 +176,8 @@ pub struct Report {
     /// Events that were there already with the same content.
     pub duplicates: u64,
     pub persons_created: u64,
-    /// How often each reason was met.
-    pub reasons: BTreeMap<Code, u64>,
+    /// How often each reason was met, by its code.
+    pub reasons: BTreeMap<&'static str, u64>,
     /// A few refused rows of each reason, the first ones.
     pub samples: Vec<Sample>,
     /// What people should know beside: sources that were skipped, or gone on with.
@@ -186,17 +186,12 @@ pub struct Report {
 
 impl Report {
     /// Counts a refused row.
-    pub(crate) fn refuse(&mut self, source: &str, row: u64, refusal: &Refusal) {
+    pub(crate) fn refuse(&mut self, source: &str, row: u64, code: &'static str, message: &str) {
         self.refused += 1;
-        let count = self.reasons.entry(refusal.code).or_default();
+        let count = self.reasons.entry(code).or_default();
         *count += 1;
         if *count <= SAMPLES_PER_CODE {
-            self.samples.push(Sample {
-                source: source.to_owned(),
-                row,
-                code: refusal.code,
-                message: refusal.message.clone(),
-            });
+            self.samples.push(Sample { source: source.to_owned(), row, code, message: message.to_owned() });
         }
     }
 }
@@ -231,11 +226,11 @@ mod tests {
     fn a_report_counts_all_and_keeps_a_few_samples_of_each_reason() {
         let mut report = Report::default();
         for row in 1..=10 {
-            report.refuse("a.jsonl", row, &Refusal::new(Code::WrongType, "w"));
+            report.refuse("a.jsonl", row, "wrong_type", "w");
         }
-        report.refuse("a.jsonl", 11, &Refusal::new(Code::InvalidJson, "j"));
+        report.refuse("a.jsonl", 11, "invalid_json", "j");
         assert_eq!(report.refused, 11);
-        assert_eq!(report.reasons.get(&Code::WrongType), Some(&10));
+        assert_eq!(report.reasons.get("wrong_type"), Some(&10));
         let rows: Vec<u64> = report.samples.iter().map(|sample| sample.row).collect();
         assert_eq!(rows, [1, 2, 3, 11]);
     }

@@ -77,11 +77,38 @@ struct Parts<'a> {
     seen: u16,
 }
 
+/// The ids that rows may name.
+#[derive(Debug)]
+pub(crate) struct Names {
+    /// With the place of each among the plans.
+    pub definitions: HashMap<String, usize>,
+    pub templates: Vec<String>,
+}
+
+impl Names {
+    #[cold]
+    fn unknown(&self, id: &str) -> Box<Refusal> {
+        let (code, message) = if self.templates.iter().any(|template| template == id) {
+            let message = format!(
+                "\"{id}\" is a template and takes no events; CREATE EVENT FROM TEMPLATE {id} makes a definition of it"
+            );
+            (Code::TemplateDefinition, message)
+        } else {
+            let known = self.definitions.keys().chain(&self.templates);
+            let hint = did_you_mean(id, known.map(String::as_str));
+            (Code::UnknownDefinition, format!("no event is defined as \"{}\"{hint}", shorten(id)))
+        };
+        let mut refusal = Refusal::new(code, message).about("definitionId");
+        refusal.found = Some(shorten(id));
+        refusal
+    }
+}
+
 /// Reads rows; keeps the buffers that one row after the other uses.
 #[derive(Debug)]
 pub(crate) struct RowReader<'p, 'a> {
     plans: &'p [Plan],
-    by_id: &'p HashMap<String, usize>,
+    names: &'p Names,
     values: Values,
     lenient: bool,
     /// The definition of the row before this one, which is often this one's too.
@@ -98,15 +125,10 @@ pub(crate) struct RowReader<'p, 'a> {
 }
 
 impl<'p, 'a> RowReader<'p, 'a> {
-    pub(crate) fn new(
-        plans: &'p [Plan],
-        by_id: &'p HashMap<String, usize>,
-        values: Values,
-        lenient: bool,
-    ) -> Self {
+    pub(crate) fn new(plans: &'p [Plan], names: &'p Names, values: Values, lenient: bool) -> Self {
         Self {
             plans,
-            by_id,
+            names,
             values,
             lenient,
             last_plan: 0,
@@ -220,13 +242,7 @@ impl<'p, 'a> RowReader<'p, 'a> {
     fn find_plan(&mut self, id: &str) -> Checked<usize> {
         let guess = self.plans.get(self.last_plan).is_some_and(|plan| plan.definition.id.as_str() == id);
         if !guess {
-            let Some(&at) = self.by_id.get(id) else {
-                let hint = did_you_mean(id, self.by_id.keys().map(String::as_str));
-                let message = format!("no event is defined as \"{}\"{hint}", shorten(id));
-                let mut refusal = Refusal::new(Code::UnknownDefinition, message).about("definitionId");
-                refusal.found = Some(shorten(id));
-                return Err(refusal);
-            };
+            let Some(&at) = self.names.definitions.get(id) else { return Err(self.names.unknown(id)) };
             self.last_plan = at;
         }
         self.plans[self.last_plan].takes_events()?;
