@@ -1,0 +1,154 @@
+//! All settings in one struct: the environment first, then what the command line says. The only reader of the
+//! environment.
+
+use std::path::PathBuf;
+
+use chrono_tz::Tz;
+
+use crate::error::Error;
+use crate::error::Result;
+
+/// How to open an [`Engine`](crate::engine::Engine).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The data directory; made when it is not there.
+    pub data: PathBuf,
+    /// Open without the writer's lock: ask, but change nothing.
+    pub read_only: bool,
+    /// Bytes that queries may hold before they spill; by default half of the machine's memory.
+    pub memory: Option<u64>,
+    /// Threads for queries, imports and exports; by default one a core.
+    pub threads: Option<usize>,
+    /// The zone of times that are written without one; by default such times are refused.
+    pub zone: Option<Tz>,
+}
+
+/// Where the data lives when nothing says otherwise.
+pub const DEFAULT_DATA: &str = "./milepost-data";
+
+const MIB: u64 = 1024 * 1024;
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { data: PathBuf::from(DEFAULT_DATA), read_only: false, memory: None, threads: None, zone: None }
+    }
+}
+
+impl Config {
+    /// The defaults with what `MILEPOST_DATA`, `MILEPOST_MEMORY`, `MILEPOST_THREADS` and `MILEPOST_ZONE` say.
+    pub fn from_environment() -> Result<Self> {
+        Self::from_variables(variable)
+    }
+
+    fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        let mut config = Self::default();
+        if let Some(data) = variable("MILEPOST_DATA") {
+            config.data = PathBuf::from(data);
+        }
+        if let Some(memory) = variable("MILEPOST_MEMORY") {
+            config.memory = Some(parse_bytes(&memory)?);
+        }
+        if let Some(threads) = variable("MILEPOST_THREADS") {
+            let count = threads.parse().ok().filter(|count| *count > 0);
+            config.threads = Some(count.ok_or_else(|| {
+                Error::invalid(format!("MILEPOST_THREADS must be a number from 1, found \"{threads}\""))
+            })?);
+        }
+        if let Some(zone) = variable("MILEPOST_ZONE") {
+            config.zone = Some(parse_zone(&zone)?);
+        }
+        Ok(config)
+    }
+
+    /// The memory that queries may use, in bytes.
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory.unwrap_or_else(|| machine_memory().map_or(2048 * MIB, |bytes| bytes / 2))
+    }
+
+    /// The number of threads to use.
+    pub fn thread_count(&self) -> usize {
+        self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that reads settings from the environment")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// A size such as `512MiB`, `4GB` or a plain number of bytes.
+pub fn parse_bytes(text: &str) -> Result<u64> {
+    let trimmed = text.trim();
+    let digits = trimmed.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(trimmed.len());
+    let (number, unit) = trimmed.split_at(digits);
+    let factor = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => Some(1),
+        "kb" => Some(1000),
+        "mb" => Some(1000 * 1000),
+        "gb" => Some(1000 * 1000 * 1000),
+        "k" | "kib" => Some(1024),
+        "m" | "mib" => Some(MIB),
+        "g" | "gib" => Some(1024 * MIB),
+        _ => None,
+    };
+    let bytes = factor.and_then(|factor| scaled(number, factor));
+    bytes.filter(|bytes| *bytes > 0).ok_or_else(|| {
+        Error::invalid(format!("a size is a number with KiB, MiB, GiB, KB, MB or GB behind it, found \"{text}\""))
+    })
+}
+
+/// `number` times `factor`, where the number may have decimals.
+fn scaled(number: &str, factor: u64) -> Option<u64> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let mut bytes = whole.parse::<u64>().ok()?.checked_mul(factor)?;
+    let mut unit = factor;
+    for digit in fraction.bytes() {
+        unit /= 10;
+        bytes = bytes.checked_add(u64::from(digit.checked_sub(b'0').filter(|digit| *digit < 10)?) * unit)?;
+    }
+    Some(bytes)
+}
+
+/// A zone by its name in the time zone database.
+pub fn parse_zone(name: &str) -> Result<Tz> {
+    name.parse().map_err(|_| {
+        let hint = crate::error::did_you_mean(name, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()));
+        Error::invalid(format!("no time zone is called \"{name}\" (they look like Europe/Zagreb){hint}"))
+    })
+}
+
+/// The machine's memory in bytes, where the system says it.
+fn machine_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib = line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?;
+    Some(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_with_their_units() {
+        assert_eq!(parse_bytes("4GiB").unwrap(), 4 << 30);
+        assert_eq!(parse_bytes("1.5 GB").unwrap(), 1_500_000_000);
+        assert_eq!(parse_bytes("512").unwrap(), 512);
+        for wrong in ["", "GiB", "4 apples", "0", "-1", "99999999999GiB"] {
+            assert!(parse_bytes(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_environment_is_checked() {
+        let with = |name: &'static str, value: &'static str| {
+            Config::from_variables(move |asked| (asked == name).then(|| value.to_owned()))
+        };
+        assert_eq!(with("MILEPOST_DATA", "/data").unwrap().data, PathBuf::from("/data"));
+        assert_eq!(with("MILEPOST_THREADS", "3").unwrap().thread_count(), 3);
+        assert!(with("MILEPOST_THREADS", "0").is_err());
+        assert!(with("MILEPOST_ZONE", "Europe/Zagreb").is_ok());
+        let fault = with("MILEPOST_ZONE", "Europe/Zagrab").unwrap_err().to_string();
+        assert!(fault.ends_with("did you mean \"Europe/Zagreb\"?"), "{fault}");
+    }
+}
