@@ -1,0 +1,64 @@
+//! What survives a kill, and who may open a store beside whom.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::time::Duration;
+
+use crate::harness::Store;
+
+/// `count` rows, each of its own event, in ten days and forty persons.
+fn many(count: usize) -> String {
+    let mut lines = String::new();
+    for index in 0..count {
+        writeln!(
+            lines,
+            "{{\"definitionId\":\"pageView\",\"externalPersonId\":\"p{}\",\"occurredTime\":\"2026-06-{:02}T10:00:00.{:03}Z\",\"properties\":{{\"path\":\"/{index}\"}}}}",
+            index % 40,
+            1 + index % 10,
+            index % 1000
+        )
+        .unwrap();
+    }
+    lines
+}
+
+#[test]
+fn a_killed_import_leaves_whole_batches_and_goes_on_where_it_stopped() {
+    let lines = many(60_000);
+    let store = Store::with_seats();
+    let file = store.file("events.jsonl", &lines);
+    let file = file.to_str().unwrap();
+    for round in 0..4 {
+        let mut child = store.spawn(["import", "--quiet", file]);
+        std::thread::sleep(Duration::from_millis(150 + 350 * round));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    store.run(["import", "--quiet", file]).fine();
+    assert_eq!(
+        store.rows("SELECT COUNT(*), COUNT(DISTINCT eventId), COUNT(DISTINCT path), MIN(seq), MAX(seq) FROM pageView"),
+        ["60000,60000,60000,1,60000"]
+    );
+    assert_eq!(store.rows("SELECT COUNT(*) FROM persons"), ["40"]);
+}
+
+#[test]
+fn a_store_has_one_writer_and_readers_beside_it() {
+    let store = Store::with_seats();
+    store.import("a", &many(10)).fine();
+    let mut writer = store.spawn(["sql"]);
+    writer.stdin.as_mut().unwrap().write_all(b"SELECT 1;\n").unwrap();
+    // The writer holds the lock once it has opened the store; until then a second one may come first.
+    let refused = (0..100)
+        .map(|_| {
+            std::thread::sleep(Duration::from_millis(50));
+            store.import("b", "")
+        })
+        .find(|run| run.code == Some(3));
+    let message = refused.map(|run| run.stderr).unwrap_or_default();
+    let reader = store.run(["--read-only", "sql", "--format", "csv", "-c", "SELECT COUNT(*) FROM pageView"]);
+    drop(writer.stdin.take());
+    writer.wait().unwrap();
+    assert!(message.contains("--read-only"), "{message}");
+    assert_eq!(reader.fine(), "count(*)\n10\n");
+}

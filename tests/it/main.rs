@@ -1,0 +1,13 @@
+//! Everything that a person does with the binary, in one test binary of its own that links nothing of the engine.
+
+#![allow(clippy::unwrap_used)]
+
+mod harness;
+
+mod definitions;
+mod durability;
+mod export;
+mod first_contact;
+mod import;
+mod queries;
+mod sql;
