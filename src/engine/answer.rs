@@ -1,0 +1,109 @@
+//! What a statement answers: rows that stream, or one line that says what was done.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Context;
+use std::task::Poll;
+
+use arrow::array::ArrayRef;
+use arrow::array::BooleanArray;
+use arrow::array::StringArray;
+use arrow::array::UInt64Array;
+use arrow::datatypes::Schema;
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use futures::Stream;
+use futures::StreamExt;
+use futures::TryStreamExt;
+
+use crate::error::Context as _;
+use crate::error::Result;
+
+/// What came of a statement.
+#[derive(Debug)]
+pub enum Answer {
+    Rows(Rows),
+    /// One line for people.
+    Done(String),
+}
+
+/// Rows as a stream of batches. Dropping it stops the question.
+pub struct Rows {
+    schema: SchemaRef,
+    batches: Pin<Box<dyn Stream<Item = Result<RecordBatch>> + Send>>,
+}
+
+impl Rows {
+    pub(crate) fn new(
+        schema: SchemaRef,
+        batches: impl Stream<Item = Result<RecordBatch>> + Send + 'static,
+    ) -> Self {
+        Self { schema, batches: Box::pin(batches) }
+    }
+
+    /// Rows that are all there already.
+    pub(crate) fn of(batch: RecordBatch) -> Self {
+        Self::new(batch.schema(), futures::stream::once(std::future::ready(Ok(batch))))
+    }
+
+    pub fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    /// All batches, in memory.
+    pub async fn collect(self) -> Result<Vec<RecordBatch>> {
+        self.batches.try_collect().await
+    }
+}
+
+impl Stream for Rows {
+    type Item = Result<RecordBatch>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.batches.poll_next_unpin(context)
+    }
+}
+
+impl fmt::Debug for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rows").field("schema", &self.schema).finish_non_exhaustive()
+    }
+}
+
+/// A small table put together column by column.
+#[derive(Default)]
+pub(crate) struct Table {
+    columns: Vec<(&'static str, ArrayRef)>,
+}
+
+impl Table {
+    pub(crate) fn texts<T: AsRef<str>>(
+        mut self,
+        name: &'static str,
+        values: impl IntoIterator<Item = Option<T>>,
+    ) -> Self {
+        let array: StringArray = values.into_iter().collect();
+        self.columns.push((name, Arc::new(array)));
+        self
+    }
+
+    pub(crate) fn numbers(mut self, name: &'static str, values: impl IntoIterator<Item = u64>) -> Self {
+        let array: UInt64Array = values.into_iter().map(Some).collect();
+        self.columns.push((name, Arc::new(array)));
+        self
+    }
+
+    pub(crate) fn flags(mut self, name: &'static str, values: impl IntoIterator<Item = bool>) -> Self {
+        let array: BooleanArray = values.into_iter().map(Some).collect();
+        self.columns.push((name, Arc::new(array)));
+        self
+    }
+
+    pub(crate) fn batch(self) -> Result<RecordBatch> {
+        if self.columns.is_empty() {
+            return Ok(RecordBatch::new_empty(Arc::new(Schema::empty())));
+        }
+        RecordBatch::try_from_iter(self.columns).internal(|| "could not build a table".to_owned())
+    }
+}

@@ -1,0 +1,131 @@
+//! Real servers and foreign readers: a bucket that speaks S3, Python's deltalake, DuckDB's delta extension.
+//!
+//! `.ci/run` installs and starts them. Where they are missing a test says so and is skipped; with
+//! `MILEPOST_TEST_NO_SKIP=1` it fails instead.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "it/harness.rs"]
+mod harness;
+
+use std::path::Path;
+use std::process::Command;
+
+use harness::Run;
+use harness::Store;
+use harness::project;
+
+/// The value of a variable that says where a server is; without it the test is skipped, with a word.
+fn needs(test: &str, variable: &str) -> Option<String> {
+    let value = |wanted: &str| std::env::vars().find(|(name, _)| name == wanted).map(|(_, value)| value);
+    let found = value(variable);
+    if found.is_none() {
+        println!("{test} is skipped: {variable} is not set (`.ci/run` sets it)");
+        assert!(value("MILEPOST_TEST_NO_SKIP").is_none(), "{test} may not be skipped here");
+    }
+    found
+}
+
+/// Runs one of the scripts of `tests/python`; its standard output.
+#[track_caller]
+fn python(python: &str, script: &str, args: &[&str]) -> String {
+    let output = Command::new(python).arg(project("tests/python").join(script)).args(args).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{script} failed:\n{stderr}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn demo() -> Store {
+    let store = Store::new();
+    store.run(["demo", "--load-only"]).fine();
+    store
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// The counts of a table by day, as the engine answers them.
+fn counts_by_day(store: &Store, table: &str) -> Vec<String> {
+    store.rows(&format!("SELECT day, COUNT(*), COUNT(DISTINCT personId) FROM {table} GROUP BY day ORDER BY day"))
+}
+
+#[test]
+fn deltalake_and_duckdb_read_the_tables_as_they_are() {
+    let Some(interpreter) = needs("deltalake_and_duckdb_read_the_tables_as_they_are", "MILEPOST_TEST_PYTHON") else {
+        return;
+    };
+    let store = demo();
+    // A column that old files lack, so that readers fill it in.
+    store.sql("ALTER EVENT cdPurchased ADD (note STRING)").fine();
+    let line = r#"{"definitionId":"cdPurchased","externalPersonId":"new","occurredTime":"1998-07-01T00:00:00Z","properties":{"amount":1,"price":9.5,"note":"late"}}"#;
+    store.import("late", line).fine();
+    let table = store.path("data").join("lake/cdPurchased");
+    for reader in ["deltalake", "duckdb"] {
+        let found = python(&interpreter, "read_lake.py", &[reader, text(&table)]);
+        let found: Vec<_> = found.lines().map(str::to_owned).collect();
+        assert_eq!(found, counts_by_day(&store, "cdPurchased"), "{reader}");
+    }
+}
+
+#[test]
+fn python_and_duckdb_read_an_export() {
+    let Some(interpreter) = needs("python_and_duckdb_read_an_export", "MILEPOST_TEST_PYTHON") else {
+        return;
+    };
+    let store = demo();
+    store.sql("EXPORT EVENTS FROM '2024-03-01' TO '2024-03-02' INTO 'out'").fine();
+    let expected = store.rows(
+        "SELECT definitionId, COUNT(*) FROM events WHERE day = DATE '2024-03-01' GROUP BY definitionId ORDER BY definitionId",
+    );
+    assert!(!expected.is_empty());
+    for reader in ["gzip", "duckdb"] {
+        let found = python(&interpreter, "read_export.py", &[reader, text(&store.path("out"))]);
+        let found: Vec<_> = found.lines().map(str::to_owned).collect();
+        assert_eq!(found, expected, "{reader}");
+    }
+}
+
+/// Runs the binary with the credentials of the test bucket in its environment.
+fn with_bucket(store: &Store, endpoint: &str, args: &[&str]) -> Run {
+    let mut command = store.command(args);
+    command
+        .env("AWS_ENDPOINT_URL", endpoint)
+        .env("AWS_ALLOW_HTTP", "true")
+        .env("AWS_ACCESS_KEY_ID", "testing")
+        .env("AWS_SECRET_ACCESS_KEY", "testing")
+        .env("AWS_REGION", "eu-central-1");
+    let output = command.output().unwrap();
+    Run {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+#[test]
+fn a_bucket_is_imported_from_and_exported_to() {
+    let test = "a_bucket_is_imported_from_and_exported_to";
+    let (Some(endpoint), Some(interpreter)) = (needs(test, "MILEPOST_TEST_S3"), needs(test, "MILEPOST_TEST_PYTHON"))
+    else {
+        return;
+    };
+    let store = Store::with_seats();
+    let rows: String = (0..100)
+        .map(|index| {
+            let time = format!("2026-06-01T10:00:{:02}Z", index % 60);
+            harness::seat(&format!("e{index}"), &format!("p{}", index % 7), &time, "{}")
+        })
+        .collect();
+    let file = store.file("events.jsonl", rows);
+    python(&interpreter, "bucket.py", &[&endpoint, "put", "acme-events", "in/events.jsonl", text(&file)]);
+    with_bucket(&store, &endpoint, &["import", "--quiet", "s3://acme-events/in/"]).fine();
+    assert_eq!(store.rows("SELECT COUNT(*), COUNT(DISTINCT personId) FROM seatReserved"), ["100,7"]);
+    let export = "EXPORT EVENTS FROM '2026-06-01' TO '2026-06-02' INTO 's3://acme-events/out/' WITH (request_id 'r1')";
+    with_bucket(&store, &endpoint, &["sql", "-c", export]).fine();
+    let listed = python(&interpreter, "bucket.py", &[&endpoint, "list", "acme-events", "out/"]);
+    assert!(listed.contains("out/r1-events-20260601000000000-20260602000000000.json.gz 100"), "{listed}");
+    let missing = with_bucket(&store, &endpoint, &["import", "--quiet", "s3://no-such-bucket/in/"]);
+    assert_ne!(missing.code, Some(0));
+    assert!(missing.stderr.contains("no-such-bucket"), "{}", missing.stderr);
+}
