@@ -47,12 +47,15 @@ fn text(path: &Path) -> &str {
 
 /// The counts of a table by day, as the engine answers them.
 fn counts_by_day(store: &Store, table: &str) -> Vec<String> {
-    store.rows(&format!("SELECT day, COUNT(*), COUNT(DISTINCT personId) FROM {table} GROUP BY day ORDER BY day"))
+    store.rows(&format!(
+        "SELECT day, COUNT(*), COUNT(DISTINCT personId) FROM {table} GROUP BY day ORDER BY day"
+    ))
 }
 
 #[test]
 fn deltalake_and_duckdb_read_the_tables_as_they_are() {
-    let Some(interpreter) = needs("deltalake_and_duckdb_read_the_tables_as_they_are", "MILEPOST_TEST_PYTHON") else {
+    let Some(interpreter) = needs("deltalake_and_duckdb_read_the_tables_as_they_are", "MILEPOST_TEST_PYTHON")
+    else {
         return;
     };
     let store = demo();
@@ -106,7 +109,8 @@ fn with_bucket(store: &Store, endpoint: &str, args: &[&str]) -> Run {
 #[test]
 fn a_bucket_is_imported_from_and_exported_to() {
     let test = "a_bucket_is_imported_from_and_exported_to";
-    let (Some(endpoint), Some(interpreter)) = (needs(test, "MILEPOST_TEST_S3"), needs(test, "MILEPOST_TEST_PYTHON"))
+    let (Some(endpoint), Some(interpreter)) =
+        (needs(test, "MILEPOST_TEST_S3"), needs(test, "MILEPOST_TEST_PYTHON"))
     else {
         return;
     };
@@ -121,7 +125,8 @@ fn a_bucket_is_imported_from_and_exported_to() {
     python(&interpreter, "bucket.py", &[&endpoint, "put", "acme-events", "in/events.jsonl", text(&file)]);
     with_bucket(&store, &endpoint, &["import", "--quiet", "s3://acme-events/in/"]).fine();
     assert_eq!(store.rows("SELECT COUNT(*), COUNT(DISTINCT personId) FROM seatReserved"), ["100,7"]);
-    let export = "EXPORT EVENTS FROM '2026-06-01' TO '2026-06-02' INTO 's3://acme-events/out/' WITH (request_id 'r1')";
+    let export =
+        "EXPORT EVENTS FROM '2026-06-01' TO '2026-06-02' INTO 's3://acme-events/out/' WITH (request_id 'r1')";
     with_bucket(&store, &endpoint, &["sql", "-c", export]).fine();
     let listed = python(&interpreter, "bucket.py", &[&endpoint, "list", "acme-events", "out/"]);
     assert!(listed.contains("out/r1-events-20260601000000000-20260602000000000.json.gz 100"), "{listed}");

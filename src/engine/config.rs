@@ -7,6 +7,7 @@ use chrono_tz::Tz;
 
 use crate::error::Error;
 use crate::error::Result;
+use crate::time::parse_zone;
 
 /// How to open an [`Engine`](crate::engine::Engine).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +94,9 @@ pub fn parse_bytes(text: &str) -> Result<u64> {
     };
     let bytes = factor.and_then(|factor| scaled(number, factor));
     bytes.filter(|bytes| *bytes > 0).ok_or_else(|| {
-        Error::invalid(format!("a size is a number with KiB, MiB, GiB, KB, MB or GB behind it, found \"{text}\""))
+        Error::invalid(format!(
+            "a size is a number with KiB, MiB, GiB, KB, MB or GB behind it, found \"{text}\""
+        ))
     })
 }
 
@@ -107,14 +110,6 @@ fn scaled(number: &str, factor: u64) -> Option<u64> {
         bytes = bytes.checked_add(u64::from(digit.checked_sub(b'0').filter(|digit| *digit < 10)?) * unit)?;
     }
     Some(bytes)
-}
-
-/// A zone by its name in the time zone database.
-pub fn parse_zone(name: &str) -> Result<Tz> {
-    name.parse().map_err(|_| {
-        let hint = crate::error::did_you_mean(name, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()));
-        Error::invalid(format!("no time zone is called \"{name}\" (they look like Europe/Zagreb){hint}"))
-    })
 }
 
 /// The machine's memory in bytes, where the system says it.

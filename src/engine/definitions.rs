@@ -98,7 +98,11 @@ impl Engine {
         let mut changed: Vec<Definition> = Vec::new();
         for pattern in patterns {
             let more = evolve::enable(&registry, pattern, enabled)?;
-            changed.extend(more.into_iter().filter(|one| changed.iter().all(|known| known.id != one.id)).collect::<Vec<_>>());
+            changed.extend(
+                more.into_iter()
+                    .filter(|one| changed.iter().all(|known| known.id != one.id))
+                    .collect::<Vec<_>>(),
+            );
         }
         let word = if enabled { "enabled" } else { "disabled" };
         if changed.is_empty() {

@@ -1,1 +1,123 @@
 //! `Engine`: the one object everyone above holds; open, import, execute, export, close.
+
+mod answer;
+mod config;
+mod definitions;
+mod execute;
+mod exports;
+mod names;
+mod show;
+mod system;
+
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
+use crate::error::Result;
+use crate::query::Queries;
+use crate::query::QueryConfig;
+use crate::query::Session;
+use crate::query::SystemTable;
+use crate::sql::Statement;
+use crate::storage::Storage;
+use crate::storage::StorageConfig;
+use crate::storage::snapshot::Snapshot;
+use crate::time::SharedClock;
+use crate::time::SystemClock;
+
+pub use crate::time::parse_zone;
+pub use answer::Answer;
+pub use answer::Rows;
+pub use config::Config;
+pub use config::DEFAULT_DATA;
+pub use config::parse_bytes;
+pub use names::Names;
+pub use names::TableNames;
+
+/// An open data directory. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    config: Config,
+    storage: Arc<Storage>,
+    queries: Queries,
+    system: Vec<Arc<dyn SystemTable>>,
+    /// The session of this process, over the snapshot that it last asked; views and settings live in it.
+    session: Mutex<Option<(Arc<Snapshot>, Arc<Session>)>>,
+}
+
+impl Engine {
+    /// Opens a data directory; a writer makes it when it is missing, and finishes what a crash left.
+    ///
+    /// # Errors
+    /// `Unavailable` when another process writes to it; `NotFound` when there is nothing to read.
+    pub async fn open(config: Config) -> Result<Self> {
+        let clock: SharedClock = Arc::new(SystemClock);
+        let storage = StorageConfig {
+            read_only: config.read_only,
+            threads: config.thread_count(),
+            ..StorageConfig::new(&config.data, clock)
+        };
+        let storage = Storage::open(storage).await?;
+        let queries = Queries::new(QueryConfig {
+            memory_bytes: usize::try_from(config.memory_bytes()).unwrap_or(usize::MAX),
+            threads: config.thread_count(),
+            spill_dir: storage.layout().spill(),
+        })?;
+        let system = system::tables(&storage, &config);
+        let session = Mutex::default();
+        Ok(Self { inner: Arc::new(Inner { config, storage, queries, system, session }) })
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// The statements of a text; an error says where in the text it is.
+    pub fn parse(&self, text: &str) -> Result<Vec<Statement>> {
+        crate::sql::parse(text)
+    }
+
+    /// Makes each day of each definition one sorted file, or a few large ones; says what it did.
+    pub async fn compact(&self, progress: impl Fn(u64, u64) + Send + Sync + 'static) -> Result<String> {
+        let told =
+            Arc::new(move |now: crate::storage::CompactProgress| progress(now.bytes_done, now.bytes_total));
+        let done = self.storage().compact(told).await?;
+        if done.files_before == 0 {
+            return Ok("nothing to compact: each day is in as few files as it needs".to_owned());
+        }
+        Ok(format!("{} files became {} ({} rows)", done.files_before, done.files_after, done.rows))
+    }
+
+    /// Ends the work of this handle. Everything that was acknowledged is on disk already; the directory's lock goes
+    /// with the last handle.
+    pub async fn close(self) -> Result<()> {
+        *self.inner.session.lock().await = None;
+        Ok(())
+    }
+
+    pub(crate) fn storage(&self) -> &Arc<Storage> {
+        &self.inner.storage
+    }
+
+    /// The session over the store as it is now.
+    async fn session(&self) -> Result<Arc<Session>> {
+        let snapshot = self.storage().snapshot().await?;
+        let mut held = self.inner.session.lock().await;
+        let session = match &*held {
+            Some((seen, session)) if Arc::ptr_eq(seen, &snapshot) => Arc::clone(session),
+            Some((_, session)) => Arc::new(session.at(Arc::clone(&snapshot)).await?),
+            None => Arc::new(self.inner.queries.session(
+                Arc::clone(&snapshot),
+                self.storage().object_store(),
+                &self.inner.system,
+            )?),
+        };
+        *held = Some((snapshot, Arc::clone(&session)));
+        Ok(session)
+    }
+}

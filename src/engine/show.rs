@@ -10,7 +10,6 @@ use crate::schema::Columns;
 use crate::schema::Definition;
 use crate::schema::PropertyType;
 use crate::schema::Rule;
-use crate::value::ScalarType;
 
 /// One row a definition.
 pub(crate) fn definitions<'a>(
@@ -42,10 +41,16 @@ pub(crate) fn columns(definition: &Definition) -> Result<RecordBatch> {
     let columns = Columns::of(definition);
     let own = || definition.properties.iter().zip(columns.properties());
     Table::default()
-        .texts("property", system.iter().map(|one| Some(one.0)).chain(own().map(|(one, _)| Some(one.name.as_str()))))
+        .texts(
+            "property",
+            system.iter().map(|one| Some(one.0)).chain(own().map(|(one, _)| Some(one.name.as_str()))),
+        )
         .texts(
             "type",
-            system.iter().map(|one| Some(one.1.to_owned())).chain(own().map(|(one, _)| Some(type_name(&one.kind)))),
+            system
+                .iter()
+                .map(|one| Some(one.1.to_owned()))
+                .chain(own().map(|(one, _)| Some(type_name(&one.kind)))),
         )
         .flags("required", system.iter().map(|_| false).chain(own().map(|(one, _)| one.required)))
         .texts(
@@ -112,20 +117,19 @@ pub(crate) fn is_like(text: &str, pattern: &str) -> bool {
     }
 }
 
-/// The type of a scalar as `\d` shows it for any Arrow type.
-pub(crate) fn scalar_name(data_type: &arrow::datatypes::DataType) -> String {
-    use arrow::datatypes::DataType;
-    match data_type {
-        DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => ScalarType::String.name().to_owned(),
-        DataType::Dictionary(_, value) => scalar_name(value),
-        DataType::Boolean => ScalarType::Boolean.name().to_owned(),
-        DataType::Timestamp(_, _) => ScalarType::DateTime.name().to_owned(),
-        DataType::Int64 => ScalarType::Numeric.name().to_owned(),
-        DataType::Float64 => ScalarType::Decimal.name().to_owned(),
-        DataType::Date32 => "Date".to_owned(),
-        DataType::List(_) => "List".to_owned(),
-        other => other.to_string(),
-    }
+/// Our word for an Arrow type, as the information schema names it.
+pub(crate) fn type_words(arrow: &str) -> String {
+    let word = match arrow {
+        "Utf8" | "Utf8View" | "LargeUtf8" | "Dictionary(Int32, Utf8)" => "String",
+        "Boolean" => "Boolean",
+        "Int64" => "Numeric",
+        "Float64" => "Decimal",
+        "Date32" => "Date",
+        other if other.starts_with("Timestamp") => "DateTime",
+        other if other.starts_with("List") => "List",
+        other => other,
+    };
+    word.to_owned()
 }
 
 #[cfg(test)]

@@ -66,6 +66,11 @@ impl Layout {
         self.root.join("lake")
     }
 
+    /// Where queries put what does not fit in memory.
+    pub fn spill(&self) -> PathBuf {
+        self.root.join("spill")
+    }
+
     /// Where the prompt keeps its history.
     pub fn history(&self) -> PathBuf {
         self.root.join("state").join("history")

@@ -59,7 +59,8 @@ fn definitions_come_from_a_file_and_applying_it_again_changes_nothing() {
         store.rows("SELECT id FROM definitions WHERE category = 'external' ORDER BY id"),
         ["itemPurchased", "seatReserved"]
     );
-    let wrong = store.file("wrong.json", r#"[{"definitionId":"a","title":"A","fields":[{"name":"b","type":"Money"}]}]"#);
+    let wrong = store
+        .file("wrong.json", r#"[{"definitionId":"a","title":"A","fields":[{"name":"b","type":"Money"}]}]"#);
     let fault = store.run(["events", "apply", wrong.to_str().unwrap()]).fails(2);
     assert!(fault.contains("Money"), "{fault}");
 }

@@ -36,7 +36,9 @@ fn a_killed_import_leaves_whole_batches_and_goes_on_where_it_stopped() {
     }
     store.run(["import", "--quiet", file]).fine();
     assert_eq!(
-        store.rows("SELECT COUNT(*), COUNT(DISTINCT eventId), COUNT(DISTINCT path), MIN(seq), MAX(seq) FROM pageView"),
+        store.rows(
+            "SELECT COUNT(*), COUNT(DISTINCT eventId), COUNT(DISTINCT path), MIN(seq), MAX(seq) FROM pageView"
+        ),
         ["60000,60000,60000,1,60000"]
     );
     assert_eq!(store.rows("SELECT COUNT(*) FROM persons"), ["40"]);

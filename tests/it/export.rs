@@ -39,7 +39,9 @@ fn rows_have_six_mandatory_fields_then_flat_properties() {
         .fine();
     assert_eq!(
         rows(&store.path("out")),
-        [r#"{"definitionId":"seatReserved","eventId":"ord-1","sessionId":null,"personId":"1","externalPersonId":"crm-501","occuredTime":"2026-06-01T09:12:44.183+0000","venueId":9007199254740993,"total":62.5,"startsAt":"2026-07-01T18:30:00.000Z","isMember":true,"seats":[{"row":"C","price":31.25}],"note":null}"#]
+        [
+            r#"{"definitionId":"seatReserved","eventId":"ord-1","sessionId":null,"personId":"1","externalPersonId":"crm-501","occuredTime":"2026-06-01T09:12:44.183+0000","venueId":9007199254740993,"total":62.5,"startsAt":"2026-07-01T18:30:00.000Z","isMember":true,"seats":[{"row":"C","price":31.25}],"note":null}"#
+        ]
     );
     let names: Vec<_> = files(&store.path("out")).into_keys().collect();
     assert!(names.contains(&"r1-events-20260601000000000-20260602000000000.json.gz".to_owned()), "{names:?}");
@@ -69,7 +71,8 @@ fn export_import_into_an_empty_store_export_is_byte_identical() {
     let mut lines = String::new();
     for index in 0..200 {
         let time = format!("2026-06-01T{:02}:{:02}:00.{:03}Z", index % 24, index % 60, index);
-        let properties = format!(r#"{{"venueId":{index},"total":{}.25,"note":"n\u0000\u{1f600} {index}"}}"#, index * 7);
+        let properties =
+            format!(r#"{{"venueId":{index},"total":{}.25,"note":"n\u0000\u{1f600} {index}"}}"#, index * 7);
         lines.push_str(&seat(&format!("e{index}"), &format!("p{}", index % 17), &time, &properties));
     }
     store.import("a", &lines).fine();
@@ -90,9 +93,23 @@ fn the_command_exports_as_the_statement_does() {
     let store = Store::with_seats();
     store.import("a", &seat("e1", "ana", "2026-06-01T10:00:00Z", "{}")).fine();
     store
-        .run(["export", "--from", "2026-06-01", "--to", "2026-06-02", "--into", "out", "--events", "seat*", "--request-id", "x"])
+        .run([
+            "export",
+            "--from",
+            "2026-06-01",
+            "--to",
+            "2026-06-02",
+            "--into",
+            "out",
+            "--events",
+            "seat*",
+            "--request-id",
+            "x",
+        ])
         .fine();
-    store.sql("EXPORT EVENTS 'seat*' FROM '2026-06-01' TO '2026-06-02' INTO 'out2' WITH (request_id 'x')").fine();
+    store
+        .sql("EXPORT EVENTS 'seat*' FROM '2026-06-01' TO '2026-06-02' INTO 'out2' WITH (request_id 'x')")
+        .fine();
     assert_eq!(files(&store.path("out")), files(&store.path("out2")));
     let fault = store.sql("EXPORT EVENTS seatReservd FROM '2026-06-01' TO '2026-06-02' INTO 'out3'").fails(2);
     assert!(fault.contains("did you mean \"seatReserved\"?"), "{fault}");

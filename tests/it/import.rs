@@ -44,8 +44,10 @@ fn br19_duplicates_are_ignored_conflicts_refused_and_rows_without_id_stay_two() 
 #[test]
 fn the_same_import_again_adds_nothing_with_and_without_ids() {
     let store = Store::with_seats();
-    let line = r#"{"definitionId":"seatReserved","externalPersonId":"ana","occurredTime":"2026-06-01T10:00:00Z"}"#;
-    let bad = r#"{"definitionId":"seatReservd","externalPersonId":"ana","occurredTime":"2026-06-01T10:00:00Z"}"#;
+    let line =
+        r#"{"definitionId":"seatReserved","externalPersonId":"ana","occurredTime":"2026-06-01T10:00:00Z"}"#;
+    let bad =
+        r#"{"definitionId":"seatReservd","externalPersonId":"ana","occurredTime":"2026-06-01T10:00:00Z"}"#;
     let file = store.file("events.jsonl", format!("{line}\n{line}\n{bad}\n"));
     let file = file.to_str().unwrap();
     for again in [&["import", "--quiet", file][..], &["import", "--quiet", "--again", file][..]] {
@@ -80,10 +82,15 @@ fn archives_arrays_and_folders_are_read_as_they_are() {
 fn a_person_is_found_by_every_identifier_and_created_only_when_allowed() {
     let store = Store::with_seats();
     let row = |event: &str, person: &str| {
-        format!("{{\"definitionId\":\"seatReserved\",\"eventId\":\"{event}\",{person},\"occurredTime\":\"2026-06-01T10:00:00Z\"}}\n")
+        format!(
+            "{{\"definitionId\":\"seatReserved\",\"eventId\":\"{event}\",{person},\"occurredTime\":\"2026-06-01T10:00:00Z\"}}\n"
+        )
     };
     let refused = store
-        .run_with(["import", "--quiet", "--no-create-persons", "-"], &row("e0", r#""externalPersonId":"ana""#))
+        .run_with(
+            ["import", "--quiet", "--no-create-persons", "-"],
+            &row("e0", r#""externalPersonId":"ana""#),
+        )
         .fails(1);
     assert!(refused.contains("unknown_person"), "{refused}");
     store.import("a", &row("e1", r#""externalPersonId":"ana""#)).fine();
@@ -101,7 +108,9 @@ fn a_person_is_found_by_every_identifier_and_created_only_when_allowed() {
 fn times_without_an_offset_need_a_zone_and_seconds_are_told_from_milliseconds() {
     let store = Store::with_seats();
     let row = |id: &str, time: &str| {
-        format!("{{\"definitionId\":\"seatReserved\",\"eventId\":\"{id}\",\"externalPersonId\":\"ana\",\"occurredTime\":{time}}}\n")
+        format!(
+            "{{\"definitionId\":\"seatReserved\",\"eventId\":\"{id}\",\"externalPersonId\":\"ana\",\"occurredTime\":{time}}}\n"
+        )
     };
     let report = store.import("no offset", &row("e1", r#""2026-06-01T10:00:00""#)).fails(1);
     assert!(report.contains("--zone"), "{report}");
@@ -127,7 +136,12 @@ fn the_rules_of_page_views_and_sessions_hold() {
         )
     };
     let url = format!("{}\u{1f600}tail", "a".repeat(1499));
-    store.import("a", &row("pageView", "e1", &format!(r#"{{"url":"{url}","path":"/shoes","deviceType":"TV"}}"#))).fine();
+    store
+        .import(
+            "a",
+            &row("pageView", "e1", &format!(r#"{{"url":"{url}","path":"/shoes","deviceType":"TV"}}"#)),
+        )
+        .fine();
     assert_eq!(store.rows("SELECT LENGTH(url), OCTET_LENGTH(url) FROM pageView"), ["1500,1503"]);
     store.import("b", &row("pageView", "e2", r#"{"path":"shoes"}"#)).fails(1);
     store.import("c", &row("pageView", "e3", r#"{"deviceType":"phone"}"#)).fails(1);
@@ -146,7 +160,10 @@ fn definitions_are_proposed_from_the_data_and_made_when_told_to() {
     let file = store.file("coffee.jsonl", line);
     let file = file.to_str().unwrap();
     let proposed = store.run(["import", "--quiet", "--define", file]);
-    assert!(proposed.stdout.contains("\"coffeeBrewed\"") && proposed.stdout.contains("\"Numeric\""), "{proposed:?}");
+    assert!(
+        proposed.stdout.contains("\"coffeeBrewed\"") && proposed.stdout.contains("\"Numeric\""),
+        "{proposed:?}"
+    );
     assert_eq!(store.rows("SELECT COUNT(*) FROM definitions WHERE id = 'coffeeBrewed'"), ["0"]);
     store.run(["import", "--quiet", "--define", "--yes", file]).fine();
     assert_eq!(store.rows("SELECT grams, ratio, decaf, note FROM coffeeBrewed"), ["18,2.5,false,nutty"]);

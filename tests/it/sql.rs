@@ -6,7 +6,14 @@ use crate::harness::seat;
 fn store_of_ten_days() -> Store {
     let store = Store::with_seats();
     let lines: String = (1..=10)
-        .map(|day| seat(&format!("e{day}"), &format!("p{}", day % 3), &format!("2026-06-{day:02}T12:00:00Z"), &format!(r#"{{"venueId":{day}}}"#)))
+        .map(|day| {
+            seat(
+                &format!("e{day}"),
+                &format!("p{}", day % 3),
+                &format!("2026-06-{day:02}T12:00:00Z"),
+                &format!(r#"{{"venueId":{day}}}"#),
+            )
+        })
         .collect();
     store.import("a", &lines).fine();
     store
@@ -16,7 +23,9 @@ fn store_of_ten_days() -> Store {
 fn a_day_or_a_person_prunes_files_before_they_are_opened() {
     let store = store_of_ten_days();
     let plan = |condition: &str| {
-        store.run(["sql", "-c", &format!("EXPLAIN SELECT venueId FROM seatReserved WHERE {condition}")]).fine()
+        store
+            .run(["sql", "-c", &format!("EXPLAIN SELECT venueId FROM seatReserved WHERE {condition}")])
+            .fine()
     };
     let files = |plan: &str| plan.matches(".parquet").count();
     assert_eq!(files(&plan("venueId >= 0")), 10);
@@ -59,7 +68,15 @@ fn br20_integers_read_back_digit_for_digit_or_are_refused() {
     store.import("e", &row("e5", r#"{"venueId":1.5}"#)).fails(1);
     store.import("f", &row("e6", r#"{"total":9007199254740993}"#)).fails(1);
     assert_eq!(
-        store.run(["sql", "--format", "ndjson", "-c", "SELECT venueId, total FROM seatReserved ORDER BY eventId"]).fine(),
+        store
+            .run([
+                "sql",
+                "--format",
+                "ndjson",
+                "-c",
+                "SELECT venueId, total FROM seatReserved ORDER BY eventId"
+            ])
+            .fine(),
         "{\"venueId\":9007199254740993,\"total\":null}\n{\"venueId\":9223372036854775807,\"total\":null}\n{\"venueId\":null,\"total\":1.5}\n"
     );
 }
@@ -78,7 +95,9 @@ fn statements_come_from_arguments_files_and_standard_input() {
 fn all_events_are_one_table_too() {
     let store = store_of_ten_days();
     assert_eq!(
-        store.rows("SELECT definitionId, COUNT(*), COUNT(DISTINCT personId) FROM events GROUP BY definitionId"),
+        store.rows(
+            "SELECT definitionId, COUNT(*), COUNT(DISTINCT personId) FROM events GROUP BY definitionId"
+        ),
         ["seatReserved,10,3"]
     );
     let first = store.rows("SELECT properties FROM events ORDER BY occurredTime LIMIT 1");

@@ -1,0 +1,86 @@
+//! One `match` over statements: which layer answers.
+
+use arrow::record_batch::RecordBatch;
+
+use crate::engine::Answer;
+use crate::engine::Engine;
+use crate::engine::Rows;
+use crate::engine::answer::Table;
+use crate::engine::show;
+use crate::error::Error;
+use crate::error::Result;
+use crate::error::did_you_mean;
+use crate::sql::Statement;
+use crate::sql::StatementKind;
+use crate::time::Day;
+
+impl Engine {
+    /// Runs one statement. An error's place is counted in the text that the statement was parsed from.
+    pub async fn execute(&self, statement: &Statement) -> Result<Answer> {
+        self.answer(statement).await.map_err(|error| match error.place() {
+            Some(place) => error.at(place.within(statement.place)),
+            None => error,
+        })
+    }
+
+    async fn answer(&self, statement: &Statement) -> Result<Answer> {
+        Ok(match &statement.kind {
+            StatementKind::Plain => Answer::Rows(self.ask(&statement.text).await?),
+            StatementKind::CreateEvent(create) => Answer::Done(self.create_event(create)?),
+            StatementKind::AlterEvent(alter) => Answer::Done(self.alter_event(alter)?),
+            StatementKind::SwitchEvents { patterns, enabled } => {
+                Answer::Done(self.switch_events(patterns, *enabled)?)
+            }
+            StatementKind::ShowEvents { like } => {
+                rows(show::definitions(&self.definitions_like(like.as_deref()))?)
+            }
+            StatementKind::ShowTemplates => rows(show::definitions(self.storage().registry().templates())?),
+            StatementKind::Describe { name } => self.describe(name).await?,
+            StatementKind::ExportEvents(export) => Answer::Done(self.export_statement(export).await?),
+        })
+    }
+
+    /// Plain SQL over the store as it is now.
+    async fn ask(&self, sql: &str) -> Result<Rows> {
+        let rows = self.session().await?.run(sql).await?;
+        Ok(Rows::new(rows.schema(), rows))
+    }
+
+    /// An event with its properties; any other table as the query layer sees it.
+    async fn describe(&self, name: &str) -> Result<Answer> {
+        if let Some(definition) = self.storage().registry().find(name) {
+            return Ok(rows(show::columns(definition)?));
+        }
+        let all = self.columns().await?;
+        let columns: Vec<_> = all.iter().filter(|(table, _, _)| table == name).collect();
+        if columns.is_empty() {
+            let hint = did_you_mean(name, all.iter().map(|(table, _, _)| table.as_str()));
+            return Err(Error::not_found(format!("no event and no table is called \"{name}\"{hint}")));
+        }
+        let table = Table::default()
+            .texts("column", columns.iter().map(|(_, column, _)| Some(column)))
+            .texts("type", columns.iter().map(|(_, _, kind)| Some(kind)))
+            .texts("in_sql", columns.iter().map(|(_, column, _)| Some(show::quoted(column))));
+        Ok(rows(table.batch()?))
+    }
+
+    /// One row for each definition that has events: days, files, rows, bytes.
+    pub async fn info(&self) -> Result<Rows> {
+        let totals = self.storage().totals().await?;
+        let day = |day: Day| Some(day.to_string());
+        let batch = Table::default()
+            .texts("definition", totals.iter().map(|one| Some(&one.definition)))
+            .numbers("days", totals.iter().map(|one| one.days))
+            .texts("first_day", totals.iter().map(|one| day(one.first_day)))
+            .texts("last_day", totals.iter().map(|one| day(one.last_day)))
+            .numbers("files", totals.iter().map(|one| one.files))
+            .numbers("rows", totals.iter().map(|one| one.rows))
+            .numbers("bytes", totals.iter().map(|one| one.bytes))
+            .batch()?;
+        Ok(Rows::of(batch))
+    }
+}
+
+fn rows(batch: RecordBatch) -> Answer {
+    Answer::Rows(Rows::of(batch))
+}
