@@ -51,16 +51,15 @@ impl Engine {
         if let Some(definition) = self.storage().registry().find(name) {
             return Ok(rows(show::columns(definition)?));
         }
-        let all = self.columns().await?;
-        let columns: Vec<_> = all.iter().filter(|(table, _, _)| table == name).collect();
-        if columns.is_empty() {
-            let hint = did_you_mean(name, all.iter().map(|(table, _, _)| table.as_str()));
+        let tables = self.names().await?.tables;
+        let Some((_, columns)) = tables.iter().find(|(table, _)| table == name) else {
+            let hint = did_you_mean(name, tables.iter().map(|(table, _)| table.as_str()));
             return Err(Error::not_found(format!("no event and no table is called \"{name}\"{hint}")));
-        }
+        };
         let table = Table::default()
-            .texts("column", columns.iter().map(|(_, column, _)| Some(column)))
-            .texts("type", columns.iter().map(|(_, _, kind)| Some(kind)))
-            .texts("in_sql", columns.iter().map(|(_, column, _)| Some(show::quoted(column))));
+            .texts("column", columns.iter().map(|(column, _)| Some(column)))
+            .texts("type", columns.iter().map(|(_, kind)| Some(kind)))
+            .texts("in_sql", columns.iter().map(|(column, _)| Some(show::quoted(column))));
         Ok(rows(table.batch()?))
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
 
 use crate::engine::answer::Table;
@@ -117,19 +118,19 @@ pub(crate) fn is_like(text: &str, pattern: &str) -> bool {
     }
 }
 
-/// Our word for an Arrow type, as the information schema names it.
-pub(crate) fn type_words(arrow: &str) -> String {
-    let word = match arrow {
-        "Utf8" | "Utf8View" | "LargeUtf8" | "Dictionary(Int32, Utf8)" => "String",
-        "Boolean" => "Boolean",
-        "Int64" => "Numeric",
-        "Float64" => "Decimal",
-        "Date32" => "Date",
-        other if other.starts_with("Timestamp") => "DateTime",
-        other if other.starts_with("List") => "List",
-        other => other,
-    };
-    word.to_owned()
+/// Our word for the type of a column.
+pub(crate) fn type_name_of(kind: &DataType) -> String {
+    match kind {
+        DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => "String".to_owned(),
+        DataType::Dictionary(_, value) => type_name_of(value),
+        DataType::Boolean => "Boolean".to_owned(),
+        DataType::Int64 | DataType::UInt64 => "Numeric".to_owned(),
+        DataType::Float64 => "Decimal".to_owned(),
+        DataType::Date32 => "Date".to_owned(),
+        DataType::Timestamp(_, _) => "DateTime".to_owned(),
+        DataType::List(_) => "List".to_owned(),
+        other => other.to_string(),
+    }
 }
 
 #[cfg(test)]
