@@ -49,12 +49,7 @@ fn apply(engine: &Engine, file: &Path, any_names: bool, dry_run: bool) -> Result
 }
 
 /// Runs a statement that nobody has typed, and shows what it answers.
-pub(crate) async fn told(
-    engine: &Engine,
-    kind: StatementKind,
-    format: Format,
-    terminal: &Terminal,
-) -> Result<()> {
+async fn told(engine: &Engine, kind: StatementKind, format: Format, terminal: &Terminal) -> Result<()> {
     let statement = Statement { text: String::new(), place: Place { line: 1, column: 1 }, kind };
     let output = Output { terminal: terminal.clone(), format, ..Output::default() };
     match interruptible(sql::ask(engine, &statement, &output, false)).await? {

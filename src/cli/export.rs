@@ -1,7 +1,42 @@
-//! `milepost export`: the statement `EXPORT EVENTS` from flags; one meaning behind both.
+//! `milepost export`: the statement `EXPORT EVENTS` from flags, one meaning behind both, with a bar while it runs.
+
+use std::sync::Arc;
+
+use indicatif::HumanBytes;
 
 use crate::cli::args::Export;
+use crate::cli::exit::answer;
+use crate::cli::progress::Bar;
+use crate::cli::sql::interruptible;
+use crate::cli::terminal::Terminal;
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::export::ExportProgress;
+use crate::export::Progress;
 use crate::sql::ExportEvents;
+
+pub(crate) async fn run(engine: &Engine, export: Export, terminal: &Terminal) -> Result<()> {
+    let shown = Arc::new(Shown { bar: Bar::rows(terminal.stderr) });
+    let progress = Arc::<Shown>::clone(&shown);
+    let report = interruptible(engine.export(&export.into(), progress)).await;
+    shown.bar.clear();
+    answer(&report?.message)
+}
+
+/// The bar of an export.
+#[derive(Debug)]
+struct Shown {
+    bar: Bar,
+}
+
+impl ExportProgress for Shown {
+    fn advanced(&self, now: Progress) {
+        // The files also hold rows outside the range, so the end may come before the bar is full.
+        self.bar.end(now.rows_at_most);
+        self.bar.at(now.rows);
+        self.bar.say(format!("{} written", HumanBytes(now.bytes)));
+    }
+}
 
 impl From<Export> for ExportEvents {
     fn from(export: Export) -> Self {

@@ -16,6 +16,8 @@ use crate::cli::sql::interruptible;
 use crate::cli::terminal::Terminal;
 use crate::engine::Engine;
 use crate::engine::ImportRequest;
+use crate::error::Error;
+use crate::error::Kind;
 use crate::error::Result;
 use crate::ingest::Progress;
 use crate::ingest::Report;
@@ -36,9 +38,18 @@ pub(crate) async fn run(engine: &Engine, import: Import, terminal: &Terminal) ->
     }
     let started = Instant::now();
     let progress = Shown::new(!import.quiet && terminal.stderr);
-    let report = interruptible(engine.import(request, Box::new(progress))).await?;
+    let report = interruptible(engine.import(request, Box::new(progress))).await.map_err(goes_on)?;
     say(&summary(&report, started.elapsed(), import.quiet));
     Ok(if report.refused > 0 { Outcome::Refused } else { Outcome::Done })
+}
+
+/// A stopped import is no loss, and people should know.
+fn goes_on(error: Error) -> Error {
+    if error.kind() == Kind::Cancelled {
+        Error::cancelled("stopped; what was stored stays, and the same command goes on from there")
+    } else {
+        error
+    }
 }
 
 fn request(import: &Import) -> ImportRequest {

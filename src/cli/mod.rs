@@ -29,7 +29,6 @@ use crate::cli::args::Command;
 use crate::cli::args::Store;
 use crate::cli::exit::Outcome;
 use crate::cli::exit::report;
-use crate::cli::print::Format;
 use crate::cli::progress::Bar;
 use crate::cli::terminal::Terminal;
 use crate::engine::Config;
@@ -37,7 +36,6 @@ use crate::engine::Engine;
 use crate::error::Context;
 use crate::error::Kind;
 use crate::error::Result;
-use crate::sql::StatementKind;
 
 /// What is still being read or written when a run ends gets so long; a store loses nothing when it is cut off.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -100,8 +98,7 @@ async fn dispatch(command: Option<Command>, config: Config, terminal: &Terminal)
         }
         Command::Export(export) => {
             let (engine, _) = open_beside(config).await?;
-            let kind = StatementKind::ExportEvents(export.into());
-            let done = events::told(&engine, kind, Format::Table, terminal).await;
+            let done = export::run(&engine, export, terminal).await;
             closed(engine, done.map(|()| Outcome::Done)).await
         }
         Command::Events(events) => {

@@ -113,6 +113,15 @@ impl Bar {
         )
     }
 
+    /// A bar of rows.
+    pub(crate) fn rows(shown: bool) -> Self {
+        Self::new(
+            shown,
+            "{bar:30} {human_pos} of {human_len} rows, {per_sec}, {eta} left  {msg}",
+            "{spinner} {human_pos} rows, {elapsed}  {msg}",
+        )
+    }
+
     fn new(shown: bool, known: &'static str, unknown: &'static str) -> Self {
         let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(None, target).with_style(style(unknown));
@@ -194,9 +203,15 @@ mod tests {
 
     #[test]
     fn our_templates_are_understood() {
+        for bar in [Bar::bytes(false), Bar::rows(false)] {
+            assert!(ProgressStyle::with_template(bar.known).is_ok());
+            assert!(ProgressStyle::with_template(bar.unknown).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_bar_begins_anew_with_each_source() {
         let bar = Bar::bytes(false);
-        assert!(ProgressStyle::with_template(bar.known).is_ok());
-        assert!(ProgressStyle::with_template(bar.unknown).is_ok());
         bar.begin(Some(10));
         bar.at(3);
         assert_eq!((bar.bar.position(), bar.bar.length()), (3, Some(10)));
