@@ -9,6 +9,7 @@ use clap::CommandFactory;
 use clap::FromArgMatches;
 use clap::Parser;
 use clap::Subcommand;
+use clap_complete::Shell;
 
 use crate::cli::print::Format;
 use crate::engine::parse_bytes;
@@ -92,6 +93,8 @@ pub(crate) enum Command {
     Compact,
     /// Load real third-party data and ask the first questions
     Demo(Demo),
+    /// Print a script that teaches your shell these commands
+    Completions(Completions),
 }
 
 #[derive(Debug, Default, clap::Args)]
@@ -257,6 +260,24 @@ pub(crate) struct Demo {
     pub(crate) load_only: bool,
 }
 
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  milepost completions bash > ~/.local/share/bash-completion/completions/milepost")]
+pub(crate) struct Completions {
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+impl Completions {
+    /// The script.
+    pub(crate) fn script(&self) -> String {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Args::command(), "milepost", &mut script);
+        String::from_utf8_lossy(&script).into_owned()
+    }
+}
+
 impl Args {
     /// Reads a command line; the error prints itself, help and version among them.
     pub fn read<T: Into<OsString> + Clone>(line: impl IntoIterator<Item = T>) -> Result<Self, clap::Error> {
@@ -362,6 +383,14 @@ mod tests {
             refusal("milepost import a --zone Europe/Zagrab").contains("did you mean \"Europe/Zagreb\"?")
         );
         assert!(refusal("milepost sql --format parket").contains("parquet"));
+    }
+
+    #[test]
+    fn shells_are_taught_the_commands() {
+        let args = read("milepost completions fish");
+        let Some(Command::Completions(completions)) = args.command else { panic!("not completions") };
+        let script = completions.script();
+        assert!(script.contains("import") && script.contains("no-create-persons"), "{script}");
     }
 
     #[test]

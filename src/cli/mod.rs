@@ -120,6 +120,9 @@ async fn dispatch(command: Option<Command>, config: Config, terminal: &Terminal)
             let done = compact(&engine, terminal).await;
             closed(engine, done.map(|()| Outcome::Done)).await
         }
+        Command::Completions(completions) => {
+            exit::answer(completions.script().trim_end()).map(|()| Outcome::Done)
+        }
         Command::Demo(demo) => demo::demo(config, terminal, demo.load_only).await,
     }
 }

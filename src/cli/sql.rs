@@ -139,6 +139,8 @@ async fn run_script(engine: &Engine, given: Given<'_>, output: &Output, answers:
     for statement in engine.parse(given.text)? {
         let single = output.file.is_some() || output.format.is_binary();
         match interruptible(ask(engine, &statement, output, single && *answers > 0)).await? {
+            // The reader of the pipe has gone. One who closes his pager may still want the next answer.
+            Told::Rows(shown) if !shown.all && !output.terminal.stdout => return Ok(()),
             Told::Rows(shown) => {
                 *answers += 1;
                 if let Some(file) = &output.file {

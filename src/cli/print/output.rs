@@ -98,7 +98,8 @@ impl Output {
             let format = self.format.name();
             Err(Error::invalid(format!("{format} is not for a terminal; give it a file or a pipe")))
         } else {
-            let out = sink.open(&self.terminal, false);
+            // How long it will be is not known yet; the pager itself leaves short answers on the screen.
+            let out = sink.open(&self.terminal, self.prompt);
             stream(self.format, schema, rows, started, out).await
         }
     }
