@@ -84,16 +84,26 @@ fn in_our_voice(refusal: &str) -> String {
 pub(crate) struct Given<'a> {
     /// A file's name; none for a text from the command line or the prompt.
     pub(crate) name: Option<&'a str>,
+    /// How many lines were taken before this text from where it came.
+    pub(crate) before: u64,
     pub(crate) text: &'a str,
+}
+
+impl<'a> Given<'a> {
+    /// The whole of what was given.
+    pub(crate) fn whole(name: Option<&'a str>, text: &'a str) -> Self {
+        Self { name, before: 0, text }
+    }
 }
 
 /// The words for an error: the message, and the line and a caret when the text it is about is at hand.
 pub(crate) fn explain(error: &Error, given: Option<Given<'_>>) -> String {
     let mut words = String::from("milepost: ");
     if let Some(place) = error.place() {
+        let line = place.line + given.map_or(0, |given| given.before);
         match given.and_then(|given| given.name) {
-            Some(name) => words.push_str(&format!("{name}:{}:{}: ", place.line, place.column)),
-            None => words.push_str(&format!("line {}, column {}: ", place.line, place.column)),
+            Some(name) => words.push_str(&format!("{name}:{line}:{}: ", place.column)),
+            None => words.push_str(&format!("line {line}, column {}: ", place.column)),
         }
     }
     words.push_str(&error.to_string());
@@ -181,20 +191,21 @@ mod tests {
     fn an_error_in_sql_shows_its_line_with_a_caret_under_the_place() {
         let text = "SELECT 1;\nSELECT '東京',\t* FROM purchse";
         let error = Error::not_found("no table is called \"purchse\"").at(Place { line: 2, column: 21 });
-        let words = explain(&error, Some(Given { name: Some("a.sql"), text }));
+        let words = explain(&error, Some(Given::whole(Some("a.sql"), text)));
         assert_eq!(
             words,
             "milepost: a.sql:2:21: no table is called \"purchse\"\n  SELECT '東京', * FROM purchse\n                        ^\n"
         );
-        let words = explain(&error, Some(Given { name: None, text }));
-        assert!(words.starts_with("milepost: line 2, column 21: no table"), "{words}");
+        let later = Given { before: 100, ..Given::whole(None, text) };
+        let words = explain(&error, Some(later));
+        assert!(words.starts_with("milepost: line 102, column 21: no table"), "{words}");
     }
 
     #[test]
     fn only_the_neighbourhood_of_a_very_long_line_is_shown() {
         let text = format!("{}X{}", "a".repeat(500), "b".repeat(500));
         let error = Error::invalid("wrong").at(Place { line: 1, column: 501 });
-        let words = explain(&error, Some(Given { name: None, text: &text }));
+        let words = explain(&error, Some(Given::whole(None, &text)));
         let lines: Vec<_> = words.lines().collect();
         assert!(lines[1].chars().count() < 130, "{}", lines[1]);
         assert_eq!(lines[1].chars().position(|c| c == 'X'), lines[2].chars().position(|c| c == '^'));
@@ -204,7 +215,7 @@ mod tests {
     fn a_place_beyond_the_text_shows_no_line() {
         let error = Error::invalid("expected more").at(Place { line: 9, column: 1 });
         assert_eq!(
-            explain(&error, Some(Given { name: None, text: "SELECT" })),
+            explain(&error, Some(Given::whole(None, "SELECT"))),
             "milepost: line 9, column 1: expected more\n"
         );
     }

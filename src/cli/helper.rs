@@ -92,6 +92,11 @@ fn is_command(line: &str) -> bool {
     line.trim_start().starts_with('\\')
 }
 
+/// Whether Enter runs what was typed; otherwise it begins another line.
+fn is_finished(text: &str) -> bool {
+    is_command(text) || sql::is_complete(text)
+}
+
 impl Completer for Typing {
     type Candidate = Pair;
 
@@ -143,7 +148,7 @@ impl Hinter for Typing {
         if cursor < line.len() || line.is_empty() {
             return None;
         }
-        if line.ends_with('\n') && !is_command(line) && !sql::is_complete(line) {
+        if line.ends_with('\n') && !is_finished(line) {
             return Some(Suggestion { shown: "-> goes on until ;".to_owned(), typed: None });
         }
         let past = self.history.hint(line, cursor, context);
@@ -169,9 +174,11 @@ impl Highlighter for Typing {
 
 impl Validator for Typing {
     fn validate(&self, context: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
-        let text = context.input();
-        let finished = is_command(text) || sql::is_complete(text);
-        Ok(if finished { ValidationResult::Valid(None) } else { ValidationResult::Incomplete })
+        Ok(if is_finished(context.input()) {
+            ValidationResult::Valid(None)
+        } else {
+            ValidationResult::Incomplete
+        })
     }
 }
 
@@ -227,6 +234,18 @@ mod tests {
         assert_eq!(hint.display(), "geView …");
         assert_eq!(hint.completion(), Some("geView\nLIMIT 5;"));
         assert_eq!(hinted("SELECT * FROM pa", &[]).unwrap().completion(), Some("geView"));
+    }
+
+    #[test]
+    fn enter_runs_a_whole_statement_and_a_command() {
+        for whole in ["", "\\d pageView", "SELECT 1;", "SELECT ';';", "SELECT 1; -- done", "SELECT $$;$$;"] {
+            assert!(is_finished(whole), "{whole}");
+        }
+        for open in
+            ["SELECT 1", "SELECT ';", "SELECT \"a;", "SELECT 1 -- ;", "SELECT $$;", "/* ;", "SELECT 1; S"]
+        {
+            assert!(!is_finished(open), "{open}");
+        }
     }
 
     #[test]

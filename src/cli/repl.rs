@@ -154,7 +154,7 @@ impl Session {
         match done {
             Ok(next) => next,
             Err(error) => {
-                report(&error, (!command).then_some(Given { name, text }));
+                report(&error, (!command).then_some(Given::whole(name, text)));
                 Next::Same
             }
         }

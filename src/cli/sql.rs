@@ -78,7 +78,7 @@ pub(crate) fn output(sql: &Sql, terminal: &Terminal) -> Output {
 pub(crate) async fn run(engine: &Engine, scripts: &[Script], output: &Output) -> Outcome {
     let mut answers = 0;
     for script in scripts {
-        let given = Given { name: script.name.as_deref(), text: &script.text };
+        let given = Given::whole(script.name.as_deref(), &script.text);
         if let Err(error) = run_script(engine, given, output, &mut answers).await {
             report(&error, Some(given));
             return Outcome::of(&error);
@@ -100,7 +100,7 @@ pub(crate) async fn run_input(engine: &Engine, output: &Output) -> Outcome {
                 return Outcome::of(&error);
             }
         };
-        let given = Given { name: None, text: &text };
+        let given = Given { name: None, before: text.before, text: &text.lines };
         if let Err(error) = run_script(engine, given, output, &mut answers).await {
             report(&error, Some(given));
             return Outcome::of(&error);
@@ -108,28 +108,36 @@ pub(crate) async fn run_input(engine: &Engine, output: &Output) -> Outcome {
     }
 }
 
-/// Lines taken together until a statement is whole.
+/// Takes lines together until a statement is whole.
 #[derive(Debug, Default)]
 struct Lines {
-    before: usize,
+    taken: u64,
+}
+
+/// Lines that end with a whole statement, or with the input.
+#[derive(Debug, PartialEq, Eq)]
+struct Taken {
+    /// How many lines came before.
+    before: u64,
+    lines: String,
 }
 
 impl Lines {
-    /// The next lines that end with a whole statement, or all the rest; nothing at the end. Empty lines stand for
-    /// those that came before, so that places count from the start of the input.
-    fn next(&mut self, input: &mut impl BufRead) -> Result<Option<String>> {
-        let mut text = "\n".repeat(self.before);
+    /// The next lines; nothing at the end.
+    fn next(&mut self, input: &mut impl BufRead) -> Result<Option<Taken>> {
+        let mut text = Taken { before: self.taken, lines: String::new() };
         loop {
-            let read = input.read_line(&mut text).map_err(|source| {
+            let read = input.read_line(&mut text.lines).map_err(|source| {
                 Error::invalid("could not read standard input as text").with_source(source)
             })?;
-            let whole = read > 0 && is_complete(&text);
-            if read == 0 || whole {
-                let blank = text.trim().is_empty();
-                self.before = text.matches('\n').count();
-                if !blank || read == 0 {
-                    return Ok((!blank).then_some(text));
-                }
+            self.taken += u64::from(read > 0);
+            let blank = text.lines.trim().is_empty();
+            if read == 0 {
+                return Ok((!blank).then_some(text));
+            } else if blank {
+                text = Taken { before: self.taken, lines: String::new() };
+            } else if is_complete(&text.lines) {
+                return Ok(Some(text));
             }
         }
     }
@@ -224,9 +232,10 @@ mod tests {
         let mut lines = Lines::default();
         let mut texts = Vec::new();
         while let Some(text) = lines.next(&mut input).unwrap() {
-            texts.push(text);
+            texts.push((text.before, text.lines));
         }
-        assert_eq!(texts, ["SELECT 1;\n", "\n\nSELECT\n 2; -- two\n", "\n\n\n\n  \nSELECT ';\n"]);
+        let expected = [(0, "SELECT 1;\n"), (2, "SELECT\n 2; -- two\n"), (5, "SELECT ';\n")];
+        assert_eq!(texts, expected.map(|(before, lines)| (before, lines.to_owned())));
     }
 
     #[test]

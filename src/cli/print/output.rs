@@ -357,6 +357,28 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn bytes_for_programs_are_kept_off_the_screen() {
+        let terminal = Terminal { stdout: true, ..Terminal::default() };
+        let output = Output { terminal, format: Format::Parquet, ..Output::default() };
+        let rows = stream::iter([Ok(numbers(3))]);
+        let error = block_on(output.show(&numbers(0).schema(), rows, Instant::now())).unwrap_err();
+        assert_eq!(error.to_string(), "parquet is not for a terminal; give it a file or a pipe");
+    }
+
+    #[test]
+    fn answers_are_added_to_a_file_when_told_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("all.csv");
+        let output =
+            Output { format: Format::Csv, file: Some(path.clone()), append: true, ..Output::default() };
+        for count in [1, 2] {
+            let rows = stream::iter([Ok(numbers(count))]);
+            block_on(output.show(&numbers(0).schema(), rows, Instant::now())).unwrap();
+        }
+        assert_eq!(fs::read_to_string(path).unwrap(), "n\n0\nn\n0\n1\n");
+    }
+
+    #[test]
     fn a_file_appears_whole_or_not_at_all() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("answer.csv");
