@@ -170,10 +170,10 @@ mod tests {
     use crate::ingest::Sample;
 
     fn report() -> Report {
-        let sample = |code, row, message: &str| Sample {
+        let sample = |code: Code, row, message: &str| Sample {
             source: "day.json.gz".to_owned(),
             row,
-            code,
+            code: code.name(),
             message: message.to_owned(),
         };
         Report {
@@ -183,7 +183,7 @@ mod tests {
             refused: 5,
             duplicates: 40,
             persons_created: 1,
-            reasons: [(Code::WrongType, 1), (Code::UnknownProperty, 4)].into(),
+            reasons: [(Code::WrongType.name(), 1), (Code::UnknownProperty.name(), 4)].into(),
             samples: vec![
                 sample(Code::UnknownProperty, 17, "\"seatReserved\" has no property \"gate\""),
                 sample(Code::UnknownProperty, 18, "not this one"),
