@@ -1,1 +1,167 @@
 //! What a person at a terminal sees.
+
+mod args;
+mod command;
+mod complete;
+mod demo;
+mod events;
+mod exit;
+mod export;
+mod helper;
+mod highlight;
+mod import;
+mod print;
+mod progress;
+mod repl;
+mod sql;
+mod terminal;
+mod tokens;
+
+pub use args::Args;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Builder;
+
+use crate::cli::args::Command;
+use crate::cli::args::Store;
+use crate::cli::exit::Outcome;
+use crate::cli::exit::report;
+use crate::cli::progress::Bar;
+use crate::cli::terminal::Terminal;
+use crate::engine::Config;
+use crate::engine::Engine;
+use crate::error::Context;
+use crate::error::Kind;
+use crate::error::Result;
+
+/// What is still being read or written when a run ends gets so long; a store loses nothing when it is cut off.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Does what the command line asks. Answers go to standard output, all else to standard error.
+pub fn run(args: Args) -> ExitCode {
+    let outcome = begin(args).unwrap_or_else(|error| {
+        report(&error, None);
+        Outcome::of(&error)
+    });
+    outcome.into()
+}
+
+/// Answers a command line that could not be read, or that asked for help.
+pub fn refuse(refusal: &clap::Error) -> ExitCode {
+    exit::refuse(refusal).into()
+}
+
+fn begin(args: Args) -> Result<Outcome> {
+    let config = config(args.store)?;
+    let mut builder = Builder::new_multi_thread();
+    builder.enable_all();
+    if let Some(threads) = config.threads {
+        builder.worker_threads(threads);
+    }
+    let runtime = builder.build().unavailable(|| "could not start threads".to_owned())?;
+    let outcome = runtime.block_on(dispatch(args.command, config, &Terminal::detect()));
+    runtime.shutdown_timeout(FAREWELL);
+    outcome
+}
+
+fn config(store: Store) -> Result<Config> {
+    let mut config = Config::from_environment()?;
+    config.data = store.data.unwrap_or(config.data);
+    config.memory = store.memory.or(config.memory);
+    config.threads = store.threads.or(config.threads);
+    config.read_only |= store.read_only;
+    Ok(config)
+}
+
+async fn dispatch(command: Option<Command>, config: Config, terminal: &Terminal) -> Result<Outcome> {
+    match command.unwrap_or_else(|| Command::Sql(args::Sql::default())) {
+        Command::Sql(sql) if sql.texts.is_empty() && terminal.stdin => prompt(config, terminal).await,
+        Command::Sql(sql) => {
+            let scripts = sql::scripts(&sql)?;
+            let output = sql::output(&sql, terminal);
+            let engine = Engine::open(config).await?;
+            let outcome = if scripts.is_empty() {
+                sql::run_input(&engine, &output).await
+            } else {
+                sql::run(&engine, &scripts, &output).await
+            };
+            engine.close().await?;
+            Ok(outcome)
+        }
+        Command::Import(import) => {
+            let engine = Engine::open(config).await?;
+            let outcome = import::run(&engine, import, terminal).await;
+            closed(engine, outcome).await
+        }
+        Command::Export(export) => {
+            let (engine, _) = open_beside(config).await?;
+            let done = export::run(&engine, export, terminal).await;
+            closed(engine, done.map(|()| Outcome::Done)).await
+        }
+        Command::Events(events) => {
+            let engine = if events.command.only_reads() {
+                open_beside(config).await?.0
+            } else {
+                Engine::open(config).await?
+            };
+            let done = events::run(&engine, events.command, terminal).await;
+            closed(engine, done.map(|()| Outcome::Done)).await
+        }
+        Command::Info(info) => {
+            let (engine, _) = open_beside(config).await?;
+            let done = sql::info(&engine, info.format, terminal).await;
+            closed(engine, done.map(|()| Outcome::Done)).await
+        }
+        Command::Compact => {
+            let engine = Engine::open(config).await?;
+            let done = compact(&engine, terminal).await;
+            closed(engine, done.map(|()| Outcome::Done)).await
+        }
+        Command::Completions(completions) => {
+            exit::answer(completions.script().trim_end()).map(|()| Outcome::Done)
+        }
+        Command::Demo(demo) => demo::demo(config, terminal, demo.load_only).await,
+    }
+}
+
+async fn compact(engine: &Engine, terminal: &Terminal) -> Result<()> {
+    let bar = Arc::new(Bar::bytes(terminal.stderr));
+    let shown = Arc::clone(&bar);
+    let progress = move |done, all| {
+        shown.end(all);
+        shown.at(done);
+    };
+    let said = sql::interruptible(engine.compact(progress)).await;
+    bar.clear();
+    exit::answer(&said?)
+}
+
+/// Opens the prompt, read-only when another process is writing.
+async fn prompt(config: Config, terminal: &Terminal) -> Result<Outcome> {
+    let (engine, config) = open_beside(config).await?;
+    let done = repl::run(&engine, &config, terminal).await;
+    closed(engine, done.map(|()| Outcome::Done)).await
+}
+
+/// Opens a store for one who need not write: beside a writer it is opened read-only. Also says how it was opened.
+async fn open_beside(config: Config) -> Result<(Engine, Config)> {
+    match Engine::open(config.clone()).await {
+        Err(error) if !config.read_only && error.kind() == Kind::Unavailable => {
+            let config = Config { read_only: true, ..config };
+            // Were it not for the writer, the first error says more.
+            let engine = Engine::open(config.clone()).await.map_err(|_| error)?;
+            Ok((engine, config))
+        }
+        opened => Ok((opened?, config)),
+    }
+}
+
+/// Closes the store whatever came of the work; the first error counts.
+async fn closed(engine: Engine, outcome: Result<Outcome>) -> Result<Outcome> {
+    let closed = engine.close().await;
+    let outcome = outcome?;
+    closed.map(|()| outcome)
+}

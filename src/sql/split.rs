@@ -21,6 +21,8 @@ enum Inside {
     LineComment,
     /// How many `/*` are open.
     BlockComment(u32),
+    /// Between dollars, without an end.
+    Dollars,
 }
 
 /// The statements of a text; pieces of white space and comments alone are left out.
@@ -38,6 +40,9 @@ pub(crate) fn split(text: &str) -> Vec<Piece<'_>> {
                 scan.finish(&text[..at], true, &mut pieces);
             } else {
                 skip = scan.step(c, next, at, place);
+                if scan.inside == Inside::Code && c == '$' {
+                    skip = scan.dollars(text, at);
+                }
             }
         }
         place = if c == '\n' {
@@ -88,13 +93,33 @@ impl Scan {
         }
     }
 
+    /// Takes a text between dollars, `$$…$$` or `$tag$…$tag$`, if one begins here.
+    fn dollars(&mut self, text: &str, at: usize) -> u32 {
+        let is_word = |c: char| c.is_alphanumeric() || c == '_';
+        let rest = &text[at..];
+        let end = rest[1..].find(|c| !is_word(c)).map_or(rest.len(), |end| end + 1);
+        let goes_on = text[..at].ends_with(|c| is_word(c) || c == '$');
+        if goes_on || !rest[end..].starts_with('$') {
+            return 0;
+        }
+        let tag = &rest[..=end];
+        match rest[tag.len()..].find(tag) {
+            Some(length) => {
+                let taken = rest[..tag.len() + length + tag.len()].chars().count() - 1;
+                u32::try_from(taken).unwrap_or(u32::MAX)
+            }
+            None => self.enter(Inside::Dollars, 0),
+        }
+    }
+
     fn enter(&mut self, inside: Inside, skip: u32) -> u32 {
         self.inside = inside;
         skip
     }
 
     fn finish<'a>(&mut self, upto: &'a str, ended: bool, pieces: &mut Vec<Piece<'a>>) {
-        let open = matches!(self.inside, Inside::Text | Inside::Name | Inside::BlockComment(_));
+        let open =
+            matches!(self.inside, Inside::Text | Inside::Name | Inside::BlockComment(_) | Inside::Dollars);
         if let Some((start, place)) = self.start.take()
             && (self.has_code || open)
         {
@@ -119,6 +144,14 @@ mod tests {
             ["SELECT ';', \"a;b\" -- not; here\n/* nor; /* nested; */ here; */", "SELECT 2"]
         );
         assert_eq!(texts("SELECT 'it''s;';"), ["SELECT 'it''s;'"]);
+    }
+
+    #[test]
+    fn a_text_between_dollars_holds_semicolons_and_quotes() {
+        assert_eq!(texts("SELECT $$a;'b$$; SELECT $t$;$$;$t$"), ["SELECT $$a;'b$$", "SELECT $t$;$$;$t$"]);
+        assert_eq!(texts("SELECT a$b$; SELECT $1; SELECT 2"), ["SELECT a$b$", "SELECT $1", "SELECT 2"]);
+        assert!(!is_complete("SELECT $$open;"));
+        assert!(is_complete("SELECT $$closed;$$;"));
     }
 
     #[test]

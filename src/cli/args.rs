@@ -1,0 +1,410 @@
+//! Commands and flags; checks form only, opens nothing.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use chrono_tz::Tz;
+use clap::ArgMatches;
+use clap::CommandFactory;
+use clap::FromArgMatches;
+use clap::Parser;
+use clap::Subcommand;
+use clap_complete::Shell;
+
+use crate::cli::print::Format;
+use crate::engine::parse_bytes;
+use crate::engine::parse_zone;
+
+const EXAMPLE: &str = "\
+Example:
+  milepost import events.json.gz
+  milepost sql -c 'SELECT definitionId, count(*) FROM events GROUP BY 1'
+
+Exit codes: 0 fine, 1 some rows were refused, 2 mend your request, 3 try again later, 4 our fault";
+
+const LONG: &str = "\
+Example:
+  milepost import events.json.gz
+      reads events, checks each against its definition and stores it; a row that does not fit is kept with its reason
+  milepost sql -c 'SELECT definitionId, count(*) FROM events GROUP BY 1'
+      asks; there is a table for each definition, and events, persons, definitions and system.* beside them
+  milepost export --from 2026-06-01 --to 2026-06-02 --into out/
+      writes the events of a day, each exactly once
+  milepost
+      opens the prompt: \\? says what it can do
+
+Answers go to standard output and all else to standard error. One process writes to a data directory at a time; any
+number of others may read beside it with --read-only.
+
+Environment:
+  MILEPOST_DATA, MILEPOST_MEMORY, MILEPOST_THREADS  what --data, --memory and --threads are without the flags
+  MILEPOST_ZONE            the zone of times that are written without one, such as Europe/Zagreb
+  MILEPOST_PAGER, PAGER    what shows long answers; empty for nothing
+  NO_COLOR                 no colours
+
+Exit codes:
+  0  fine
+  1  done, but some rows were refused
+  2  mend your request: what it says is wrong, or names what is not there
+  3  try again later: another process is writing, the disk is full, a server does not answer, memory is short
+  4  our fault: please report it";
+
+/// Keeps what people did and answers questions about it; without a command it opens the prompt
+#[derive(Debug, Parser)]
+#[command(name = "milepost", version, after_help = EXAMPLE, after_long_help = LONG, disable_help_subcommand = true)]
+pub struct Args {
+    #[command(flatten)]
+    pub(crate) store: Store,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// What every command needs to know of the store.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Store")]
+pub(crate) struct Store {
+    /// The data directory [default: $MILEPOST_DATA, or ./milepost-data]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// How much memory queries may take before they use the disk, such as 4GiB
+    #[arg(long, global = true, value_name = "SIZE", value_parser = parse_bytes)]
+    pub(crate) memory: Option<u64>,
+    /// How many threads may work [default: all]
+    #[arg(long, global = true, value_name = "N", value_parser = threads)]
+    pub(crate) threads: Option<usize>,
+    /// Change nothing, and work beside the one who writes
+    #[arg(long, global = true)]
+    pub(crate) read_only: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run SQL from the command line, from files or from standard input
+    Sql(Sql),
+    /// Read events from files, folders, patterns, S3 or standard input
+    Import(Import),
+    /// Write the events of a range of time as gzip JSON lines
+    Export(Export),
+    /// Show and change the definitions of events
+    Events(Events),
+    /// Show what is stored: definitions, days, files, rows, bytes
+    Info(Info),
+    /// Rewrite small files into few sorted ones
+    Compact,
+    /// Load real third-party data and ask the first questions
+    Demo(Demo),
+    /// Print a script that teaches your shell these commands
+    Completions(Completions),
+}
+
+#[derive(Debug, Default, clap::Args)]
+#[command(after_help = "\
+Example:
+  milepost sql -c 'SELECT count(*) FROM pageView' --format json
+  milepost sql -f report.sql -o report.parquet")]
+pub(crate) struct Sql {
+    /// Statements to run; may be given several times, and together with -f, in order
+    #[arg(short = 'c', long = "command", value_name = "SQL")]
+    pub(crate) command: Vec<String>,
+    /// A file of statements to run; - is standard input
+    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    pub(crate) file: Vec<PathBuf>,
+    /// How answers are written [default: by the name of the -o file, or table]
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<Format>,
+    /// Write the answer to a file, which appears when it is whole
+    #[arg(short = 'o', long = "output", value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// What to run, in the order given.
+    #[arg(skip)]
+    pub(crate) texts: Vec<Text>,
+}
+
+/// A text of statements.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Text {
+    Given(String),
+    File(PathBuf),
+}
+
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  milepost import 'logs/2026-06-*.json.gz' --create-persons
+  milepost import export.csv --map mixpanel.toml --define
+
+A refused row is kept: see SELECT * FROM system.rejected, then milepost import --replay.")]
+pub(crate) struct Import {
+    /// Files of JSON lines, JSON arrays or CSV (plain, gzip, zstd), folders, patterns, s3:// addresses, or -
+    #[arg(value_name = "INPUT", required_unless_present = "replay")]
+    pub(crate) inputs: Vec<String>,
+    /// A TOML file that says how rows of another shape become events
+    #[arg(long, value_name = "FILE")]
+    pub(crate) map: Option<PathBuf>,
+    /// Propose definitions for the events that have none, and stop
+    #[arg(long)]
+    pub(crate) define: bool,
+    /// With --define: create what is proposed, and import
+    #[arg(long, requires = "define")]
+    pub(crate) yes: bool,
+    /// The zone of times without an offset, such as Europe/Zagreb; without it they are refused
+    #[arg(long, value_name = "ZONE", value_parser = parse_zone)]
+    pub(crate) zone: Option<Tz>,
+    /// Create persons that are not known yet (phone, email, external id); this is the default
+    #[arg(long, overrides_with = "no_create_persons")]
+    pub(crate) create_persons: bool,
+    /// Refuse events of persons that are not known yet
+    #[arg(long, overrides_with = "create_persons")]
+    pub(crate) no_create_persons: bool,
+    /// Leave unknown properties out instead of refusing the event
+    #[arg(long)]
+    pub(crate) lenient: bool,
+    /// Read inputs again that were read to their end before; known events stay single
+    #[arg(long)]
+    pub(crate) again: bool,
+    /// The name under which standard input is remembered
+    #[arg(long, value_name = "NAME")]
+    pub(crate) source: Option<String>,
+    /// Try the refused rows again
+    #[arg(long, conflicts_with_all = ["inputs", "map", "define"])]
+    pub(crate) replay: bool,
+    /// No progress bar, and no words unless rows were refused
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+impl Import {
+    pub(crate) fn creates_persons(&self) -> bool {
+        !self.no_create_persons
+    }
+}
+
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  milepost export --from 2026-06-01 --to 2026-06-02 --events 'pageView,email*' --into out/
+
+The range holds its start and not its end.")]
+pub(crate) struct Export {
+    /// Where the range starts: a day or an ISO 8601 time
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: String,
+    /// Where it ends; this moment is no longer in it
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to: String,
+    /// The folder to write to; created if need be
+    #[arg(long, value_name = "DIR")]
+    pub(crate) into: String,
+    /// Ids of definitions or patterns with *, separated by commas [default: all]
+    #[arg(long, value_delimiter = ',', value_name = "IDS")]
+    pub(crate) events: Vec<String>,
+    /// Add what is known of the Moments communication
+    #[arg(long)]
+    pub(crate) enrich_moments: bool,
+    /// The id of the request, which starts every file's name [default: made from the request]
+    #[arg(long, value_name = "ID")]
+    pub(crate) request_id: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Events {
+    #[command(subcommand)]
+    pub(crate) command: EventsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EventsCommand {
+    /// All definitions
+    List {
+        #[arg(long, value_enum, default_value = "table")]
+        format: Format,
+    },
+    /// One definition with its properties
+    Show {
+        id: String,
+        #[arg(long, value_enum, default_value = "table")]
+        format: Format,
+    },
+    /// Create and extend definitions from a JSON file; - is standard input
+    Apply {
+        file: PathBuf,
+        /// Allow names of properties that must be quoted in SQL
+        #[arg(long)]
+        any_names: bool,
+        /// Say what would happen, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Let events of these definitions in: ids or patterns with *
+    Enable {
+        #[arg(required = true)]
+        ids: Vec<String>,
+    },
+    /// Refuse events of these definitions: ids or patterns with *
+    Disable {
+        #[arg(required = true)]
+        ids: Vec<String>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Info {
+    #[arg(long, value_enum, default_value = "table")]
+    pub(crate) format: Format,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Demo {
+    /// Load the data, ask nothing
+    #[arg(long)]
+    pub(crate) load_only: bool,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  milepost completions bash > ~/.local/share/bash-completion/completions/milepost")]
+pub(crate) struct Completions {
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+impl Completions {
+    /// The script.
+    pub(crate) fn script(&self) -> String {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Args::command(), "milepost", &mut script);
+        String::from_utf8_lossy(&script).into_owned()
+    }
+}
+
+impl Args {
+    /// Reads a command line; the error prints itself, help and version among them.
+    pub fn read<T: Into<OsString> + Clone>(line: impl IntoIterator<Item = T>) -> Result<Self, clap::Error> {
+        let matches = Self::command().try_get_matches_from(line)?;
+        let mut args = Self::from_arg_matches(&matches)?;
+        if let (Some(Command::Sql(sql)), Some((_, matches))) = (&mut args.command, matches.subcommand()) {
+            sql.texts = in_order(sql, matches);
+        }
+        Ok(args)
+    }
+}
+
+/// `-c` and `-f` run in the order in which they were given, across the two.
+fn in_order(sql: &Sql, matches: &ArgMatches) -> Vec<Text> {
+    let places = |name: &str| matches.indices_of(name).into_iter().flatten().collect::<Vec<_>>();
+    let given = sql.command.iter().cloned().map(Text::Given);
+    let files = sql.file.iter().cloned().map(Text::File);
+    let mut texts: Vec<(usize, Text)> =
+        places("command").into_iter().zip(given).chain(places("file").into_iter().zip(files)).collect();
+    texts.sort_by_key(|(place, _)| *place);
+    texts.into_iter().map(|(_, text)| text).collect()
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    let number: usize =
+        text.parse().map_err(|_| format!("expected a number of threads, found \"{text}\""))?;
+    if number == 0 { Err("at least one thread must work".to_owned()) } else { Ok(number) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Args {
+        Args::read(line.split(' ')).unwrap()
+    }
+
+    fn refusal(line: &str) -> String {
+        Args::read(line.split(' ')).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_definition_of_the_command_line_holds_together() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn without_a_command_there_is_the_prompt() {
+        let args = read("milepost --data d");
+        assert!(args.command.is_none());
+        assert_eq!(args.store.data, Some(PathBuf::from("d")));
+    }
+
+    #[test]
+    fn the_flags_of_the_store_may_stand_after_the_command() {
+        let args = read("milepost info --data d --memory 2GiB --threads 3 --read-only");
+        assert_eq!(args.store.memory, Some(2 << 30));
+        assert_eq!(args.store.threads, Some(3));
+        assert!(args.store.read_only);
+    }
+
+    #[test]
+    fn statements_and_files_run_in_the_order_given() {
+        let args = Args::read(["milepost", "sql", "-c", "one", "-f", "a.sql", "-c", "two"]).unwrap();
+        let Some(Command::Sql(sql)) = args.command else { panic!("not sql") };
+        let expected = [Text::Given("one".into()), Text::File("a.sql".into()), Text::Given("two".into())];
+        assert_eq!(sql.texts, expected);
+    }
+
+    #[test]
+    fn import_creates_persons_unless_told_not_to() {
+        let creates = |line: &str| match read(line).command {
+            Some(Command::Import(import)) => import.creates_persons(),
+            other => panic!("{other:?}"),
+        };
+        assert!(creates("milepost import a.json"));
+        assert!(creates("milepost import a.json --no-create-persons --create-persons"));
+        assert!(!creates("milepost import a.json --no-create-persons"));
+    }
+
+    #[test]
+    fn import_needs_an_input_or_a_replay() {
+        assert!(refusal("milepost import").contains("<INPUT>"));
+        assert!(refusal("milepost import --replay a.json").contains("cannot be used with"));
+        assert!(refusal("milepost import a.json --yes").contains("--define"));
+        assert!(matches!(read("milepost import --replay").command, Some(Command::Import(one)) if one.replay));
+    }
+
+    #[test]
+    fn the_events_of_an_export_are_separated_by_commas() {
+        let args = read("milepost export --from 2026-06-01 --to 2026-06-02 --into out --events a,b*");
+        let Some(Command::Export(export)) = args.command else { panic!("not export") };
+        assert_eq!(export.events, ["a", "b*"]);
+        assert!(refusal("milepost export --from a --to b").contains("--into"));
+    }
+
+    #[test]
+    fn a_wrong_value_says_what_was_expected() {
+        assert!(refusal("milepost --memory lots").contains("a size is a number with"));
+        assert!(refusal("milepost --memory 0").contains("a size is"));
+        assert!(refusal("milepost --threads 0").contains("at least one thread"));
+        assert!(
+            refusal("milepost import a --zone Europe/Zagrab").contains("did you mean \"Europe/Zagreb\"?")
+        );
+        assert!(refusal("milepost sql --format parket").contains("parquet"));
+    }
+
+    #[test]
+    fn shells_are_taught_the_commands() {
+        let args = read("milepost completions fish");
+        let Some(Command::Completions(completions)) = args.command else { panic!("not completions") };
+        let script = completions.script();
+        assert!(script.contains("import") && script.contains("no-create-persons"), "{script}");
+    }
+
+    #[test]
+    fn long_help_explains_codes_and_variables() {
+        let help = refusal("milepost --help");
+        for part in ["MILEPOST_PAGER", "try again later", "milepost export --from"] {
+            assert!(help.contains(part), "{help}");
+        }
+    }
+
+    #[test]
+    fn short_help_fits_a_screen_and_shows_an_example() {
+        let help = refusal("milepost -h");
+        assert!(help.lines().count() <= 32, "{help}");
+        assert!(help.contains("milepost import events.json.gz"), "{help}");
+    }
+}
