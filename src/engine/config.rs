@@ -100,16 +100,13 @@ pub fn parse_bytes(text: &str) -> Result<u64> {
     })
 }
 
-/// `number` times `factor`, where the number may have decimals.
+/// `number` times `factor`, where the number may have decimals; rounded down to whole bytes.
 fn scaled(number: &str, factor: u64) -> Option<u64> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let mut bytes = whole.parse::<u64>().ok()?.checked_mul(factor)?;
-    let mut unit = factor;
-    for digit in fraction.bytes() {
-        unit /= 10;
-        bytes = bytes.checked_add(u64::from(digit.checked_sub(b'0').filter(|digit| *digit < 10)?) * unit)?;
-    }
-    Some(bytes)
+    let digits = if fraction.is_empty() { 0 } else { fraction.get(..fraction.len().min(9))?.parse().ok()? };
+    let scale = 10_u128.pow(u32::try_from(fraction.len().min(9)).ok()?);
+    let part = u64::try_from(u128::from::<u64>(digits) * u128::from(factor) / scale).ok()?;
+    whole.parse::<u64>().ok()?.checked_mul(factor)?.checked_add(part)
 }
 
 /// The machine's memory in bytes, where the system says it.
@@ -128,6 +125,7 @@ mod tests {
     fn sizes_are_read_with_their_units() {
         assert_eq!(parse_bytes("4GiB").unwrap(), 4 << 30);
         assert_eq!(parse_bytes("1.5 GB").unwrap(), 1_500_000_000);
+        assert_eq!(parse_bytes("1.5GiB").unwrap(), 3 << 29);
         assert_eq!(parse_bytes("512").unwrap(), 512);
         for wrong in ["", "GiB", "4 apples", "0", "-1", "99999999999GiB"] {
             assert!(parse_bytes(wrong).is_err(), "{wrong}");

@@ -53,7 +53,7 @@ impl Engine {
                 other => {
                     let hint = crate::error::did_you_mean(other, OPTIONS);
                     return Err(Error::invalid(format!(
-                        "an export has no option \"{other}\"{hint} The options are {}",
+                        "an export has no option \"{other}\"{hint}; the options are {}",
                         OPTIONS.join(", ")
                     )));
                 }

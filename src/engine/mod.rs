@@ -5,6 +5,7 @@ mod config;
 mod definitions;
 mod execute;
 mod exports;
+mod imports;
 mod names;
 mod show;
 mod system;
@@ -31,6 +32,7 @@ pub use answer::Rows;
 pub use config::Config;
 pub use config::DEFAULT_DATA;
 pub use config::parse_bytes;
+pub use imports::ImportRequest;
 pub use names::Names;
 pub use names::TableNames;
 
