@@ -7,6 +7,7 @@
 //! ids/<n>.run                                       event ids of one batch
 //! lake/<definition>/_delta_log/                     the Delta log of one definition
 //! lake/<definition>/day=YYYY-MM-DD/<name>.parquet   its events of one UTC day
+//! spill/                                            what running queries could not keep in memory
 //! state/history                                     what was typed at the prompt
 //! ```
 //!
