@@ -10,6 +10,7 @@ mod checker;
 mod column;
 mod fingerprint;
 pub mod json;
+pub mod map;
 mod number;
 mod plan;
 mod report;
