@@ -9,11 +9,14 @@
 mod checker;
 mod column;
 mod fingerprint;
+mod import;
 pub mod json;
+pub mod map;
 mod number;
 mod plan;
 mod report;
 mod row;
+mod sequencer;
 pub mod source;
 mod validate;
 
@@ -21,6 +24,8 @@ pub use checker::CheckOptions;
 pub use checker::Checked;
 pub use checker::Checker;
 pub use checker::ROW_BYTES_LIMIT;
+pub use import::ImportOptions;
+pub use import::Importer;
 pub use report::Code;
 pub use report::Progress;
 pub use report::Quiet;

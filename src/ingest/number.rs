@@ -60,13 +60,13 @@ impl<'a> Number<'a> {
 
     /// The value, if it is an integer of 64 bits, however it is written: `3`, `3.0` and `30e-1` are 3.
     #[inline]
-    pub fn to_i64(&self) -> Option<i64> {
+    pub fn to_i64(self) -> Option<i64> {
         if self.plain { self.integer } else { integral(self.text) }
     }
 
     /// The nearest floating point number; an integer written as such must be met exactly.
     #[inline]
-    pub fn to_f64(&self) -> Result<f64, DecimalFault> {
+    pub fn to_f64(self) -> Result<f64, DecimalFault> {
         const EXACT: u64 = 1 << 53;
         if let Some(integer) = self.integer.filter(|integer| *integer != 0 && integer.unsigned_abs() <= EXACT)
         {

@@ -60,6 +60,8 @@ pub enum Code {
     PersonContradiction,
     /// An event of this id with another content is there already.
     EventConflict,
+    /// Refused before it was a row to check, by the source or the map; the name is theirs.
+    Unread(&'static str),
 }
 
 impl Code {
@@ -93,6 +95,7 @@ impl Code {
             Self::UnknownPerson => "unknown_person",
             Self::PersonContradiction => "person_contradiction",
             Self::EventConflict => "event_conflict",
+            Self::Unread(name) => name,
         }
     }
 }
@@ -157,7 +160,7 @@ pub struct Rejection {
 pub struct Sample {
     pub source: String,
     pub row: u64,
-    pub code: &'static str,
+    pub code: Code,
     pub message: String,
 }
 
@@ -177,7 +180,7 @@ pub struct Report {
     pub duplicates: u64,
     pub persons_created: u64,
     /// How often each reason was met, by its code.
-    pub reasons: BTreeMap<&'static str, u64>,
+    pub reasons: BTreeMap<Code, u64>,
     /// A few refused rows of each reason, the first ones.
     pub samples: Vec<Sample>,
     /// What people should know beside: sources that were skipped, or gone on with.
@@ -186,7 +189,7 @@ pub struct Report {
 
 impl Report {
     /// Counts a refused row.
-    pub(crate) fn refuse(&mut self, source: &str, row: u64, code: &'static str, message: &str) {
+    pub(crate) fn refuse(&mut self, source: &str, row: u64, code: Code, message: &str) {
         self.refused += 1;
         let count = self.reasons.entry(code).or_default();
         *count += 1;
@@ -226,11 +229,11 @@ mod tests {
     fn a_report_counts_all_and_keeps_a_few_samples_of_each_reason() {
         let mut report = Report::default();
         for row in 1..=10 {
-            report.refuse("a.jsonl", row, "wrong_type", "w");
+            report.refuse("a.jsonl", row, Code::WrongType, "w");
         }
-        report.refuse("a.jsonl", 11, "invalid_json", "j");
+        report.refuse("a.jsonl", 11, Code::InvalidJson, "j");
         assert_eq!(report.refused, 11);
-        assert_eq!(report.reasons.get("wrong_type"), Some(&10));
+        assert_eq!(report.reasons.get(&Code::WrongType), Some(&10));
         let rows: Vec<u64> = report.samples.iter().map(|sample| sample.row).collect();
         assert_eq!(rows, [1, 2, 3, 11]);
     }

@@ -316,9 +316,10 @@ impl ChunkReader {
         }
         let mut cutter = Cutter::new(Some(dialect));
         let mut start = 0;
-        while let Some((length, _)) = cutter.advance(&chunk.bytes[start..]) {
-            let record = &chunk.bytes[start..start + length];
-            start += length;
+        while start < chunk.bytes.len() {
+            let record = &chunk.bytes[start..];
+            let record = &record[..cutter.first_end(record)];
+            start += record.len();
             if !record.trim_ascii().is_empty() {
                 let text = String::from_utf8_lossy(record);
                 let names = dialect.fields(&text).iter().map(|name| name.trim().to_owned()).collect();
@@ -327,7 +328,6 @@ impl ChunkReader {
                 let done = chunk.first_row + count_lines(&chunk.bytes[..start]) as u64 - 1;
                 return Chunk { header: Some(header), ..chunk.after(done) };
             }
-            cutter = Cutter::new(Some(dialect));
         }
         chunk
     }

@@ -16,6 +16,7 @@ pub use expand::Origin;
 pub use expand::Source;
 pub use expand::expand;
 pub use object::ObjectStoreOptions;
+pub(crate) use record::Cutter;
 pub use record::Dialect;
 pub use record::Separator;
 

@@ -87,7 +87,7 @@ fn quoted(record: &str, start: usize, quote: u8, separator: u8) -> (Cow<'_, str>
 
 /// Finds the ends of rows in bytes that arrive piece by piece.
 #[derive(Debug)]
-pub(super) enum Cutter {
+pub(crate) enum Cutter {
     /// A row is a line.
     Lines,
     /// A row is a record, which may hold line ends between quotes.
@@ -96,7 +96,7 @@ pub(super) enum Cutter {
 
 /// Where in a record the next byte stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(crate) enum State {
     FieldStart,
     Plain,
     Quoted,
@@ -105,13 +105,25 @@ pub(super) enum State {
 }
 
 impl Cutter {
-    pub(super) fn new(dialect: Option<Dialect>) -> Self {
+    pub(crate) fn new(dialect: Option<Dialect>) -> Self {
         match dialect {
             Some(Dialect { separator: Separator::Byte(separator), quote: Some(quote), .. }) => {
                 Self::Records { separator, quote, state: State::FieldStart }
             }
             _ => Self::Lines,
         }
+    }
+
+    /// The length of the first row in `bytes`, which begin with a row; all of them when none ends in them.
+    pub(crate) fn first_end(&mut self, bytes: &[u8]) -> usize {
+        let end = match self {
+            Self::Lines => memchr::memchr(b'\n', bytes).map(|at| at + 1),
+            Self::Records { separator, quote, state } => {
+                *state = State::FieldStart;
+                scan(bytes, *separator, *quote, state, true).map(|(first, _)| first)
+            }
+        };
+        end.unwrap_or(bytes.len())
     }
 
     /// Reads on over `bytes`: the places just behind the first and the last row end in them.
@@ -122,12 +134,13 @@ impl Cutter {
                 let first = memchr::memchr(b'\n', bytes)?;
                 Some((first + 1, last + 1))
             }
-            Self::Records { separator, quote, state } => scan(bytes, *separator, *quote, state),
+            Self::Records { separator, quote, state } => scan(bytes, *separator, *quote, state, false),
         }
     }
 }
 
-fn scan(bytes: &[u8], separator: u8, quote: u8, state: &mut State) -> Option<(usize, usize)> {
+/// The first and last row end; only the first when that is `enough`.
+fn scan(bytes: &[u8], separator: u8, quote: u8, state: &mut State, enough: bool) -> Option<(usize, usize)> {
     let mut ends = None;
     let mut at = 0;
     while at < bytes.len() {
@@ -158,6 +171,9 @@ fn scan(bytes: &[u8], separator: u8, quote: u8, state: &mut State) -> Option<(us
                 *state = State::FieldStart;
                 if bytes[at - 1] == b'\n' {
                     ends = Some((ends.map_or(at, |(first, _)| first), at));
+                    if enough {
+                        return ends;
+                    }
                 }
             }
             None => {

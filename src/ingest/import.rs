@@ -1,0 +1,543 @@
+//! From sources to the store: one thread reads, several check, one puts in order and commits.
+//!
+//! ```text
+//! reader ─▶ jobs ─▶ workers ─▶ answers ─▶ sequencer ─▶ commit
+//!    └──── the order of the chunks ──────────┘
+//! ```
+//!
+//! Both queues are bounded, so memory does not depend on the size of the input. Each chunk brings the sender of its
+//! own answer with it, and the sequencer waits for the answers in the order in which the chunks were read. A batch
+//! carries how far its sources are done: a killed import goes on behind its last batch.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::RwLock;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
+use std::sync::mpsc::Sender;
+use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::channel;
+use std::sync::mpsc::sync_channel;
+use std::thread;
+
+use tokio::runtime::Handle;
+
+use crate::error::Context;
+use crate::error::Error;
+use crate::error::Result;
+use crate::ingest::checker::CheckOptions;
+use crate::ingest::checker::Checked;
+use crate::ingest::checker::Checker;
+use crate::ingest::map::Mapping;
+use crate::ingest::report::Code;
+use crate::ingest::report::Progress;
+use crate::ingest::report::Refusal;
+use crate::ingest::report::Rejection;
+use crate::ingest::report::Report;
+use crate::ingest::sequencer::Input;
+use crate::ingest::sequencer::Sequencer;
+use crate::ingest::source::Chunk;
+use crate::ingest::source::Framing;
+use crate::ingest::source::Refusal as UnreadRow;
+use crate::ingest::source::Source;
+use crate::person::Persons;
+use crate::storage::Storage;
+use crate::storage::catalog::RejectedRow;
+use crate::storage::catalog::SourceState;
+use crate::time::SharedClock;
+
+/// Columns that are gathered before they are committed. With the columns of the chunks on their way, the event ids
+/// and the writers of files this stays far below 1.5 GiB.
+const BATCH_BYTES: usize = 384 << 20;
+
+/// Chunks that wait for a worker, for each worker.
+const JOBS_PER_WORKER: usize = 2;
+
+/// Refused rows that are read from the quarantine at once.
+const REPLAY_ROWS: usize = 10_000;
+
+/// How to import.
+#[derive(Clone, Debug)]
+pub struct ImportOptions {
+    pub check: CheckOptions,
+    /// Unknown persons are created where the identifier allows it; otherwise their rows are refused.
+    pub create_persons: bool,
+    /// Read sources again that are done and unchanged.
+    pub again: bool,
+    /// Turns the rows of the source into ours; without one they are ours already.
+    pub mapping: Option<Arc<Mapping>>,
+    /// Threads that check rows.
+    pub threads: usize,
+    /// Bytes of columns that are gathered before they are committed.
+    pub batch_bytes: usize,
+}
+
+impl Default for ImportOptions {
+    fn default() -> Self {
+        Self {
+            check: CheckOptions::default(),
+            create_persons: true,
+            again: false,
+            mapping: None,
+            threads: thread::available_parallelism().map_or(1, usize::from),
+            batch_bytes: BATCH_BYTES,
+        }
+    }
+}
+
+/// Imports into one store, one import at a time: while one runs, nobody else may check event ids or add persons.
+#[derive(Debug)]
+pub struct Importer {
+    storage: Arc<Storage>,
+    clock: SharedClock,
+    options: ImportOptions,
+}
+
+/// Stops the work on other threads when nobody waits for it any more.
+struct StopWhenDropped(Arc<AtomicBool>);
+
+impl Drop for StopWhenDropped {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Importer {
+    pub fn new(storage: Arc<Storage>, clock: SharedClock, options: ImportOptions) -> Self {
+        Self { storage, clock, options }
+    }
+
+    /// Imports the sources, in order. Refused rows are in the report and in the quarantine, and no error.
+    ///
+    /// Dropping the future stops the import at the next chunk: what was committed stays, and the same import goes on
+    /// from there.
+    ///
+    /// # Errors
+    /// When a source cannot be read or a batch not be stored. The rows before that are stored.
+    pub async fn import(self, sources: Vec<Source>, progress: Box<dyn Progress>) -> Result<Report> {
+        self.on_threads(progress, move |run| run.import(sources)).await
+    }
+
+    /// Checks the quarantined rows again. Those that are taken now, or turn out to be there already, leave the
+    /// quarantine with the batch that stores them; the others stay, each with its reason of now.
+    ///
+    /// # Errors
+    /// As [`Importer::import`].
+    pub async fn replay(self, progress: Box<dyn Progress>) -> Result<Report> {
+        self.on_threads(progress, Run::replay).await
+    }
+
+    async fn on_threads(
+        self,
+        progress: Box<dyn Progress>,
+        work: impl FnOnce(&mut Run) -> Result<()> + Send + 'static,
+    ) -> Result<Report> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let _guard = StopWhenDropped(Arc::clone(&stop));
+        let runtime = Handle::current();
+        let all = move || {
+            let storage = Arc::clone(&self.storage);
+            let mut run = Run::new(self, runtime, stop, progress)?;
+            let done = work(&mut run).and_then(|()| run.commit());
+            if done.is_err() {
+                // Ids of events that were not stored must not make their next coming a duplicate.
+                storage.event_ids()?.discard()?;
+            }
+            done.map(|()| run.sequencer.report)
+        };
+        tokio::task::spawn_blocking(all).await.internal(|| "the import broke off".to_owned())?
+    }
+}
+
+/// One import while it runs; lives on the thread of the sequencer.
+struct Run {
+    storage: Arc<Storage>,
+    clock: SharedClock,
+    options: ImportOptions,
+    runtime: Handle,
+    stop: Arc<AtomicBool>,
+    progress: Box<dyn Progress>,
+    shared: Arc<Shared>,
+    sequencer: Sequencer,
+}
+
+/// What the workers use.
+struct Shared {
+    checker: Checker,
+    mapping: Option<Arc<Mapping>>,
+    /// Not always the latest, for the sequencer resolves the rest.
+    persons: RwLock<Persons>,
+}
+
+/// A source and how far it is done.
+struct Planned {
+    source: Source,
+    state: SourceState,
+    /// Refused rows of an earlier reading, with their ids in the quarantine.
+    quarantined: BTreeMap<u64, i64>,
+}
+
+/// A chunk for a worker, with the way back.
+struct Job {
+    source: Arc<str>,
+    chunk: Chunk,
+    answer: Sender<Result<Answer>>,
+}
+
+/// A chunk that was checked.
+struct Answer {
+    chunk: Chunk,
+    checked: Checked,
+}
+
+/// What the reader did, in order; the number is that of the source.
+enum Step {
+    Begin(usize),
+    Chunk(usize, Receiver<Result<Answer>>),
+    End(usize),
+    Failed(Error),
+}
+
+impl Run {
+    fn new(
+        importer: Importer,
+        runtime: Handle,
+        stop: Arc<AtomicBool>,
+        progress: Box<dyn Progress>,
+    ) -> Result<Self> {
+        let Importer { storage, clock, options } = importer;
+        let persons = Persons::clone(&storage.persons());
+        let shared = Shared {
+            checker: Checker::new(&storage.registry(), options.check),
+            mapping: options.mapping.clone(),
+            persons: RwLock::new(persons.clone()),
+        };
+        let sequencer = Sequencer::new(persons, options.create_persons, storage.catalog().last_seq()?);
+        Ok(Self { storage, clock, options, runtime, stop, progress, shared: Arc::new(shared), sequencer })
+    }
+
+    fn go_on(&self) -> Result<()> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(Error::cancelled("the import was stopped; the same import goes on from there"));
+        }
+        Ok(())
+    }
+
+    /// Stores what was gathered.
+    fn commit(&mut self) -> Result<()> {
+        let rows = u64::try_from(self.sequencer.gathered()).unwrap_or(u64::MAX);
+        if let Some(batch) = self.sequencer.batch() {
+            self.progress.committing(rows);
+            self.runtime.block_on(self.storage.commit(batch))?;
+            // The same persons, but held once.
+            self.sequencer.adopt(Persons::clone(&self.storage.persons()));
+        }
+        Ok(())
+    }
+
+    fn commit_if_full(&mut self) -> Result<()> {
+        if self.sequencer.is_full(self.options.batch_bytes) { self.commit() } else { Ok(()) }
+    }
+
+    /// Lets the workers know of new persons, when there are enough of them to be worth it.
+    fn publish_persons(&self) {
+        let mut known = self.shared.persons.write().unwrap_or_else(PoisonError::into_inner);
+        let persons = self.sequencer.persons();
+        if persons.len().saturating_sub(known.len()) > known.len() / 4 {
+            *known = persons.clone();
+        }
+    }
+
+    fn import(&mut self, sources: Vec<Source>) -> Result<()> {
+        let mut planned = Vec::new();
+        for source in sources {
+            planned.extend(self.plan(source)?);
+        }
+        let reading: Vec<_> = planned.iter().map(|one| (one.source.clone(), one.state.rows)).collect();
+        let shared = Arc::clone(&self.shared);
+        let workers = self.options.threads.max(1);
+        thread::scope(|scope| {
+            let (jobs, waiting) = sync_channel(workers * JOBS_PER_WORKER);
+            let (steps, order) = sync_channel(workers * JOBS_PER_WORKER * 2);
+            let waiting = Arc::new(Mutex::new(waiting));
+            for _ in 0..workers {
+                let waiting = Arc::clone(&waiting);
+                scope.spawn(|| shared.work(waiting));
+            }
+            // The workers alone hold it, so that the reader learns when they are gone.
+            drop(waiting);
+            scope.spawn(|| shared.read(reading, jobs, steps));
+            // Taken along, so that the reader learns when nobody listens any more.
+            self.sequence(&mut planned, order)
+        })
+    }
+
+    /// Whether and from where a source is read.
+    fn plan(&mut self, source: Source) -> Result<Option<Planned>> {
+        let earlier = self.storage.catalog().source(&source.name)?;
+        let mut state = SourceState {
+            name: source.name.clone(),
+            fingerprint: source.fingerprint.clone(),
+            ..SourceState::default()
+        };
+        let mut quarantined = BTreeMap::new();
+        match earlier {
+            Some(earlier) if !self.options.again && known(&earlier, &source) && earlier.finished => {
+                let note = format!("{} was imported before and has not changed; skipped", source.name);
+                self.sequencer.report.notes.push(note);
+                return Ok(None);
+            }
+            Some(earlier) if !self.options.again && known(&earlier, &source) => {
+                let note = format!("{} goes on after row {}", source.name, earlier.rows);
+                self.sequencer.report.notes.push(note);
+                state = earlier;
+            }
+            Some(earlier) if earlier.refused > 0 => quarantined = self.quarantined(&source.name)?,
+            _ => {}
+        }
+        Ok(Some(Planned { source, state, quarantined }))
+    }
+
+    fn quarantined(&self, source: &str) -> Result<BTreeMap<u64, i64>> {
+        let (mut found, mut after) = (BTreeMap::new(), 0);
+        loop {
+            let rows = self.storage.catalog().rejected(after, REPLAY_ROWS)?;
+            let Some(last) = rows.last() else { return Ok(found) };
+            after = last.id;
+            found.extend(rows.iter().filter(|row| row.source == source).map(|row| (row.row, row.id)));
+        }
+    }
+
+    fn sequence(&mut self, planned: &mut [Planned], order: Receiver<Step>) -> Result<()> {
+        for step in order {
+            self.go_on()?;
+            match step {
+                Step::Begin(at) => {
+                    let source = &planned[at].source;
+                    self.progress.source(&source.name, source.size);
+                }
+                Step::Chunk(at, answer) => {
+                    let answer =
+                        answer.recv().internal(|| "a thread that checks rows broke off".to_owned())??;
+                    self.take(&mut planned[at], answer)?;
+                    self.commit_if_full()?;
+                }
+                Step::End(at) => {
+                    let state = &mut planned[at].state;
+                    state.finished = true;
+                    state.finished_at = Some(self.clock.now());
+                    self.sequencer.progress(state);
+                }
+                Step::Failed(error) => {
+                    self.commit()?;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, planned: &mut Planned, answer: Answer) -> Result<()> {
+        let Answer { chunk, checked } = answer;
+        let source = planned.source.name.as_str();
+        let now = self.clock.now();
+        self.note_header(planned.state.rows, source, &chunk);
+        let behind = chunk.first_row + chunk.rows;
+        let later = planned.quarantined.split_off(&behind);
+        let mut quarantined = std::mem::replace(&mut planned.quarantined, later);
+        let unread = u64::try_from(chunk.refused.len()).unwrap_or(u64::MAX);
+        for refusal in chunk.refused {
+            quarantined.remove(&refusal.row);
+            self.sequencer.refuse(source, unread_row(refusal), now);
+        }
+        let input = Input { source, bytes: &chunk.bytes, quarantined, now };
+        let counts = self.sequencer.take(&input, checked, &mut *self.storage.event_ids()?)?;
+        let report = &mut self.sequencer.report;
+        report.rows += unread + chunk.skipped;
+        report.bytes += u64::try_from(chunk.bytes.len()).unwrap_or(u64::MAX);
+        let state = &mut planned.state;
+        state.rows = behind - 1;
+        state.bytes = chunk.consumed;
+        state.stored += counts.stored;
+        state.refused += counts.refused + unread;
+        state.duplicate += counts.duplicates;
+        self.sequencer.progress(state);
+        self.publish_persons();
+        self.progress.advanced(chunk.consumed, &self.sequencer.report);
+        Ok(())
+    }
+
+    /// Says once for each source which columns of the map it does not have.
+    fn note_header(&mut self, done: u64, source: &str, chunk: &Chunk) {
+        if let (0, Some(mapping), Some(header)) = (done, &self.shared.mapping, &chunk.header) {
+            let missing = mapping.missing_columns(header);
+            if !missing.is_empty() {
+                let note = format!("{source} has no column {}, which the map names", missing.join(", "));
+                self.sequencer.report.notes.push(note);
+            }
+        }
+    }
+
+    fn replay(&mut self) -> Result<()> {
+        let mut after = 0;
+        loop {
+            self.go_on()?;
+            let rows = self.storage.catalog().rejected(after, REPLAY_ROWS)?;
+            let Some(last) = rows.last() else { return Ok(()) };
+            after = last.id;
+            let mut by_source: BTreeMap<String, Vec<RejectedRow>> = BTreeMap::new();
+            for row in rows {
+                by_source.entry(row.source.clone()).or_default().push(row);
+            }
+            for (source, rows) in by_source {
+                self.replay_rows(&source, rows)?;
+            }
+            self.commit_if_full()?;
+        }
+    }
+
+    fn replay_rows(&mut self, source: &str, rows: Vec<RejectedRow>) -> Result<()> {
+        let now = self.clock.now();
+        let (mut bytes, mut places, mut quarantined) = (Vec::new(), Vec::new(), BTreeMap::new());
+        for row in rows {
+            let start = bytes.len();
+            match self.shared.again(&row) {
+                Again::Row(raw) => bytes.extend(raw),
+                Again::LeftOut => {
+                    self.sequencer.forget(row.id);
+                    continue;
+                }
+                Again::Refused(rejection) => {
+                    self.sequencer.refuse(source, rejection, now);
+                    continue;
+                }
+                Again::Stays(why) => {
+                    self.sequencer.report.refuse(source, row.row, Code::Unread("not_replayed"), why);
+                    continue;
+                }
+            }
+            places.push((row.row, (start, bytes.len())));
+            quarantined.insert(row.row, row.id);
+        }
+        let persons = self.sequencer.persons().clone();
+        let checked = self.shared.checker.check_rows(&bytes, places.into_iter(), source, &persons)?;
+        let input = Input { source, bytes: &bytes, quarantined, now };
+        self.sequencer.take(&input, checked, &mut *self.storage.event_ids()?)?;
+        self.progress.advanced(0, &self.sequencer.report);
+        Ok(())
+    }
+}
+
+/// What becomes of a quarantined row that is tried again.
+enum Again {
+    /// It can be checked.
+    Row(Vec<u8>),
+    /// The map leaves it out now.
+    LeftOut,
+    /// The map refuses it.
+    Refused(Rejection),
+    /// It cannot be tried, for this reason.
+    Stays(&'static str),
+}
+
+impl Shared {
+    /// Reads the sources, each behind the rows that are done, until nobody listens any more.
+    fn read(&self, sources: Vec<(Source, u64)>, jobs: SyncSender<Job>, steps: SyncSender<Step>) {
+        for (at, (source, done)) in sources.into_iter().enumerate() {
+            if steps.send(Step::Begin(at)).is_err() {
+                return;
+            }
+            match self.read_source(at, &source, done, &jobs, &steps) {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    // If nobody listens, there is an earlier error.
+                    let _ = steps.send(Step::Failed(error));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Whether somebody listened to the end.
+    fn read_source(
+        &self,
+        at: usize,
+        source: &Source,
+        done: u64,
+        jobs: &SyncSender<Job>,
+        steps: &SyncSender<Step>,
+    ) -> Result<bool> {
+        let framing = self.mapping.as_ref().map_or(Framing::Json, |mapping| mapping.framing());
+        let name: Arc<str> = Arc::from(source.name.as_str());
+        for chunk in source.open(framing)? {
+            let chunk = chunk?.after(done);
+            if chunk.rows == 0 && chunk.refused.is_empty() {
+                continue;
+            }
+            let (answer, answered) = channel();
+            let job = Job { source: Arc::clone(&name), chunk, answer };
+            if jobs.send(job).is_err() || steps.send(Step::Chunk(at, answered)).is_err() {
+                return Ok(false);
+            }
+        }
+        Ok(steps.send(Step::End(at)).is_ok())
+    }
+
+    /// Checks chunks until there are no more.
+    fn work(&self, waiting: Arc<Mutex<Receiver<Job>>>) {
+        loop {
+            let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let Ok(Job { source, chunk, answer }) = next else { return };
+            // If nobody waits for it, the import has ended already.
+            let _ = answer.send(self.check(&source, chunk));
+        }
+    }
+
+    fn check(&self, source: &str, chunk: Chunk) -> Result<Answer> {
+        let chunk = match &self.mapping {
+            Some(mapping) => mapping.map(&chunk),
+            None => chunk,
+        };
+        let persons = self.persons.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let checked = self.checker.check_chunk(&chunk.bytes, source, chunk.first_row, &persons)?;
+        Ok(Answer { chunk, checked })
+    }
+
+    fn again(&self, row: &RejectedRow) -> Again {
+        match (row.code.as_str(), &self.mapping) {
+            ("row_too_long", _) => Again::Stays("only its beginning was kept; import it again"),
+            (code, None) if code.starts_with(UNMAPPED) => {
+                Again::Stays("it was refused by a map; give the map when replaying")
+            }
+            (code, Some(mapping)) if code.starts_with(UNMAPPED) => match mapping.replay(row.row, &row.raw) {
+                Ok(Some(raw)) => Again::Row(raw),
+                Ok(None) => Again::LeftOut,
+                Err(refusal) => Again::Refused(unread_row(*refusal)),
+            },
+            _ => Again::Row(row.raw.clone()),
+        }
+    }
+}
+
+/// How the codes of a map begin.
+const UNMAPPED: &str = "unmapped_";
+
+/// Whether the source is the one that was read before, as far as can be told.
+fn known(earlier: &SourceState, source: &Source) -> bool {
+    !source.fingerprint.is_empty() && earlier.fingerprint == source.fingerprint
+}
+
+/// A row that the source or the map refused.
+fn unread_row(refusal: UnreadRow) -> Rejection {
+    let UnreadRow { row, code, property, expected, found, message, raw } = refusal;
+    let code = Code::Unread(code);
+    Rejection {
+        row,
+        refusal: Box::new(Refusal { code, definition: None, property, expected, found, message }),
+        raw,
+    }
+}
