@@ -115,6 +115,9 @@ pub(crate) struct Sql {
     /// Write the answer to a file, which appears when it is whole
     #[arg(short = 'o', long = "output", value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+    /// Say on standard error how long each statement took
+    #[arg(long)]
+    pub(crate) timing: bool,
     /// What to run, in the order given.
     #[arg(skip)]
     pub(crate) texts: Vec<Text>,

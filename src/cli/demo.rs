@@ -81,7 +81,8 @@ pub(crate) async fn demo(config: Config, terminal: &Terminal, load_only: bool) -
 
 /// Writes the data sets beside the store, so that their rows have a source of a name, and imports them.
 async fn load(engine: &Engine, folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder).unavailable(|| format!("could not make the folder \"{}\"", folder.display()))?;
+    fs::create_dir_all(folder)
+        .unavailable(|| format!("could not make the folder \"{}\"", folder.display()))?;
     for set in DATA_SETS {
         write(folder, set.file.0, set.file.1)?;
         write(folder, set.map.0, set.map.1.as_bytes())?;

@@ -173,7 +173,7 @@ mod tests {
         let sample = |code: Code, row, message: &str| Sample {
             source: "day.json.gz".to_owned(),
             row,
-            code: code.name(),
+            code,
             message: message.to_owned(),
         };
         Report {
@@ -183,7 +183,7 @@ mod tests {
             refused: 5,
             duplicates: 40,
             persons_created: 1,
-            reasons: [(Code::WrongType.name(), 1), (Code::UnknownProperty.name(), 4)].into(),
+            reasons: [(Code::WrongType, 1), (Code::UnknownProperty, 4)].into(),
             samples: vec![
                 sample(Code::UnknownProperty, 17, "\"seatReserved\" has no property \"gate\""),
                 sample(Code::UnknownProperty, 18, "not this one"),

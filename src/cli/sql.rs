@@ -70,6 +70,7 @@ pub(crate) fn output(sql: &Sql, terminal: &Terminal) -> Output {
         terminal: terminal.clone(),
         format: sql.format.or(by_name).unwrap_or_default(),
         file: sql.output.clone(),
+        timing: sql.timing,
         ..Output::default()
     }
 }
@@ -146,6 +147,7 @@ impl Lines {
 async fn run_script(engine: &Engine, given: Given<'_>, output: &Output, answers: &mut u32) -> Result<()> {
     for statement in engine.parse(given.text)? {
         let single = output.file.is_some() || output.format.is_binary();
+        let started = Instant::now();
         match interruptible(ask(engine, &statement, output, single && *answers > 0)).await? {
             // The reader of the pipe has gone. One who closes his pager may still want the next answer.
             Told::Rows(shown) if !shown.all && !output.terminal.stdout => return Ok(()),
@@ -157,6 +159,9 @@ async fn run_script(engine: &Engine, given: Given<'_>, output: &Output, answers:
             }
             Told::Line(line) if output.format == Format::Table && output.file.is_none() => answer(&line)?,
             Told::Line(line) => say(&format!("{line}\n")),
+        }
+        if output.timing {
+            say(&format!("Time: {:.1} ms\n", started.elapsed().as_secs_f64() * 1000.0));
         }
     }
     Ok(())

@@ -103,9 +103,10 @@ pub fn parse_bytes(text: &str) -> Result<u64> {
 /// `number` times `factor`, where the number may have decimals; rounded down to whole bytes.
 fn scaled(number: &str, factor: u64) -> Option<u64> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let digits = if fraction.is_empty() { 0 } else { fraction.get(..fraction.len().min(9))?.parse().ok()? };
+    let digits: u64 =
+        if fraction.is_empty() { 0 } else { fraction.get(..fraction.len().min(9))?.parse().ok()? };
     let scale = 10_u128.pow(u32::try_from(fraction.len().min(9)).ok()?);
-    let part = u64::try_from(u128::from::<u64>(digits) * u128::from(factor) / scale).ok()?;
+    let part = u64::try_from(u128::from(digits) * u128::from(factor) / scale).ok()?;
     whole.parse::<u64>().ok()?.checked_mul(factor)?.checked_add(part)
 }
 

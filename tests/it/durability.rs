@@ -1,7 +1,6 @@
 //! What survives a kill, and who may open a store beside whom.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::time::Duration;
 
 use crate::harness::Store;
@@ -48,8 +47,7 @@ fn a_killed_import_leaves_whole_batches_and_goes_on_where_it_stopped() {
 fn a_store_has_one_writer_and_readers_beside_it() {
     let store = Store::with_seats();
     store.import("a", &many(10)).fine();
-    let mut writer = store.spawn(["sql"]);
-    writer.stdin.as_mut().unwrap().write_all(b"SELECT 1;\n").unwrap();
+    let mut writer = store.spawn(["import", "--quiet", "--source", "slow", "-"]);
     // The writer holds the lock once it has opened the store; until then a second one may come first.
     let refused = (0..100)
         .map(|_| {

@@ -36,7 +36,7 @@ fn br19_duplicates_are_ignored_conflicts_refused_and_rows_without_id_stay_two() 
     store.run(["compact"]).fine();
     store.import("retry", &row("e1", 5)).fine();
     store.import("other payload", &row("e1", 6)).fails(1);
-    assert_eq!(store.rows("SELECT code FROM system.rejected"), ["conflict"]);
+    assert_eq!(store.rows("SELECT code FROM system.rejected"), ["event_conflict"]);
     store.import("no ids", &format!("{0}{0}", row("", 7))).fine();
     assert_eq!(store.rows("SELECT COUNT(*), SUM(amount) FROM paid"), ["3,19"]);
 }
