@@ -14,6 +14,7 @@ pub mod json;
 pub mod map;
 mod number;
 mod plan;
+pub mod propose;
 mod report;
 mod row;
 mod sequencer;

@@ -33,7 +33,8 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
-use crate::ingest::map::tree::Node;
+pub(crate) use crate::ingest::map::names::camel;
+pub(crate) use crate::ingest::map::tree::Node;
 
 use crate::error::Context;
 use crate::error::Error;

@@ -274,6 +274,14 @@ fn a_file_that_changes_changes_its_fingerprint_and_stdin_has_a_name() {
     assert_eq!((rows.len(), error), (2, None));
 }
 
+#[test]
+fn a_reader_may_work_on_a_thread_of_its_own() {
+    let reader = ChunkReader::new("test", Box::new(&b"{}\n"[..]), Framing::Json).unwrap();
+    let rows =
+        std::thread::spawn(move || reader.map(|chunk| chunk.unwrap().rows).sum::<u64>()).join().unwrap();
+    assert_eq!(rows, 1);
+}
+
 fn json() -> impl Strategy<Value = serde_json::Value> {
     let leaf = prop_oneof![
         Just(serde_json::Value::Null),
