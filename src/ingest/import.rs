@@ -9,6 +9,9 @@
 //! own answer with it, and the sequencer waits for the answers in the order in which the chunks were read. A batch
 //! carries how far its sources are done: a killed import goes on behind its last batch.
 
+mod replay;
+mod workers;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -17,9 +20,6 @@ use std::sync::RwLock;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
-use std::sync::mpsc::Sender;
-use std::sync::mpsc::SyncSender;
-use std::sync::mpsc::channel;
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
@@ -29,8 +29,11 @@ use crate::error::Context;
 use crate::error::Error;
 use crate::error::Result;
 use crate::ingest::checker::CheckOptions;
-use crate::ingest::checker::Checked;
 use crate::ingest::checker::Checker;
+use crate::ingest::import::replay::REPLAY_ROWS;
+use crate::ingest::import::workers::Answer;
+use crate::ingest::import::workers::Shared;
+use crate::ingest::import::workers::Step;
 use crate::ingest::map::Mapping;
 use crate::ingest::report::Code;
 use crate::ingest::report::Progress;
@@ -40,12 +43,10 @@ use crate::ingest::report::Report;
 use crate::ingest::sequencer::Input;
 use crate::ingest::sequencer::Sequencer;
 use crate::ingest::source::Chunk;
-use crate::ingest::source::Framing;
 use crate::ingest::source::Refusal as UnreadRow;
 use crate::ingest::source::Source;
 use crate::person::Persons;
 use crate::storage::Storage;
-use crate::storage::catalog::RejectedRow;
 use crate::storage::catalog::SourceState;
 use crate::time::SharedClock;
 
@@ -55,9 +56,6 @@ const BATCH_BYTES: usize = 384 << 20;
 
 /// Chunks that wait for a worker, for each worker.
 const JOBS_PER_WORKER: usize = 2;
-
-/// Refused rows that are read from the quarantine at once.
-const REPLAY_ROWS: usize = 10_000;
 
 /// How to import.
 #[derive(Clone, Debug)]
@@ -164,41 +162,12 @@ struct Run {
     sequencer: Sequencer,
 }
 
-/// What the workers use.
-struct Shared {
-    checker: Checker,
-    mapping: Option<Arc<Mapping>>,
-    /// Not always the latest, for the sequencer resolves the rest.
-    persons: RwLock<Persons>,
-}
-
 /// A source and how far it is done.
 struct Planned {
     source: Source,
     state: SourceState,
     /// Refused rows of an earlier reading, with their ids in the quarantine.
     quarantined: BTreeMap<u64, i64>,
-}
-
-/// A chunk for a worker, with the way back.
-struct Job {
-    source: Arc<str>,
-    chunk: Chunk,
-    answer: Sender<Result<Answer>>,
-}
-
-/// A chunk that was checked.
-struct Answer {
-    chunk: Chunk,
-    checked: Checked,
-}
-
-/// What the reader did, in order; the number is that of the source.
-enum Step {
-    Begin(usize),
-    Chunk(usize, Receiver<Result<Answer>>),
-    End(usize),
-    Failed(Error),
 }
 
 impl Run {
@@ -380,151 +349,7 @@ impl Run {
             }
         }
     }
-
-    fn replay(&mut self) -> Result<()> {
-        let mut after = 0;
-        loop {
-            self.go_on()?;
-            let rows = self.storage.catalog().rejected(after, REPLAY_ROWS)?;
-            let Some(last) = rows.last() else { return Ok(()) };
-            after = last.id;
-            let mut by_source: BTreeMap<String, Vec<RejectedRow>> = BTreeMap::new();
-            for row in rows {
-                by_source.entry(row.source.clone()).or_default().push(row);
-            }
-            for (source, rows) in by_source {
-                self.replay_rows(&source, rows)?;
-            }
-            self.commit_if_full()?;
-        }
-    }
-
-    fn replay_rows(&mut self, source: &str, rows: Vec<RejectedRow>) -> Result<()> {
-        let now = self.clock.now();
-        let (mut bytes, mut places, mut quarantined) = (Vec::new(), Vec::new(), BTreeMap::new());
-        for row in rows {
-            let start = bytes.len();
-            match self.shared.again(&row) {
-                Again::Row(raw) => bytes.extend(raw),
-                Again::LeftOut => {
-                    self.sequencer.forget(row.id);
-                    continue;
-                }
-                Again::Refused(rejection) => {
-                    self.sequencer.refuse(source, rejection, now);
-                    continue;
-                }
-                Again::Stays(why) => {
-                    self.sequencer.report.refuse(source, row.row, Code::Unread("not_replayed"), why);
-                    continue;
-                }
-            }
-            places.push((row.row, (start, bytes.len())));
-            quarantined.insert(row.row, row.id);
-        }
-        let persons = self.sequencer.persons().clone();
-        let checked = self.shared.checker.check_rows(&bytes, places.into_iter(), source, &persons)?;
-        let input = Input { source, bytes: &bytes, quarantined, now };
-        self.sequencer.take(&input, checked, &mut *self.storage.event_ids()?)?;
-        self.progress.advanced(0, &self.sequencer.report);
-        Ok(())
-    }
 }
-
-/// What becomes of a quarantined row that is tried again.
-enum Again {
-    /// It can be checked.
-    Row(Vec<u8>),
-    /// The map leaves it out now.
-    LeftOut,
-    /// The map refuses it.
-    Refused(Rejection),
-    /// It cannot be tried, for this reason.
-    Stays(&'static str),
-}
-
-impl Shared {
-    /// Reads the sources, each behind the rows that are done, until nobody listens any more.
-    fn read(&self, sources: Vec<(Source, u64)>, jobs: SyncSender<Job>, steps: SyncSender<Step>) {
-        for (at, (source, done)) in sources.into_iter().enumerate() {
-            if steps.send(Step::Begin(at)).is_err() {
-                return;
-            }
-            match self.read_source(at, &source, done, &jobs, &steps) {
-                Ok(true) => {}
-                Ok(false) => return,
-                Err(error) => {
-                    // If nobody listens, there is an earlier error.
-                    let _ = steps.send(Step::Failed(error));
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Whether somebody listened to the end.
-    fn read_source(
-        &self,
-        at: usize,
-        source: &Source,
-        done: u64,
-        jobs: &SyncSender<Job>,
-        steps: &SyncSender<Step>,
-    ) -> Result<bool> {
-        let framing = self.mapping.as_ref().map_or(Framing::Json, |mapping| mapping.framing());
-        let name: Arc<str> = Arc::from(source.name.as_str());
-        for chunk in source.open(framing)? {
-            let chunk = chunk?.after(done);
-            if chunk.rows == 0 && chunk.refused.is_empty() {
-                continue;
-            }
-            let (answer, answered) = channel();
-            let job = Job { source: Arc::clone(&name), chunk, answer };
-            if jobs.send(job).is_err() || steps.send(Step::Chunk(at, answered)).is_err() {
-                return Ok(false);
-            }
-        }
-        Ok(steps.send(Step::End(at)).is_ok())
-    }
-
-    /// Checks chunks until there are no more.
-    fn work(&self, waiting: Arc<Mutex<Receiver<Job>>>) {
-        loop {
-            let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            let Ok(Job { source, chunk, answer }) = next else { return };
-            // If nobody waits for it, the import has ended already.
-            let _ = answer.send(self.check(&source, chunk));
-        }
-    }
-
-    fn check(&self, source: &str, chunk: Chunk) -> Result<Answer> {
-        let chunk = match &self.mapping {
-            Some(mapping) => mapping.map(&chunk),
-            None => chunk,
-        };
-        let persons = self.persons.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let checked = self.checker.check_chunk(&chunk.bytes, source, chunk.first_row, &persons)?;
-        Ok(Answer { chunk, checked })
-    }
-
-    fn again(&self, row: &RejectedRow) -> Again {
-        match (row.code.as_str(), &self.mapping) {
-            ("row_too_long", _) => Again::Stays("only its beginning was kept; import it again"),
-            (code, None) if code.starts_with(UNMAPPED) => {
-                Again::Stays("it was refused by a map; give the map when replaying")
-            }
-            (code, Some(mapping)) if code.starts_with(UNMAPPED) => match mapping.replay(row.row, &row.raw) {
-                Ok(Some(raw)) => Again::Row(raw),
-                Ok(None) => Again::LeftOut,
-                Err(refusal) => Again::Refused(unread_row(*refusal)),
-            },
-            _ => Again::Row(row.raw.clone()),
-        }
-    }
-}
-
-/// How the codes of a map begin.
-const UNMAPPED: &str = "unmapped_";
 
 /// Whether the source is the one that was read before, as far as can be told.
 fn known(earlier: &SourceState, source: &Source) -> bool {
@@ -541,3 +366,6 @@ fn unread_row(refusal: UnreadRow) -> Rejection {
         raw,
     }
 }
+
+#[cfg(test)]
+mod tests;

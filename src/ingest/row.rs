@@ -9,13 +9,17 @@ use hashbrown::HashMap;
 
 use crate::error::did_you_mean;
 use crate::ids::EVENT_ID_CHARS;
-use crate::ids::IDENTIFIER_CHARS;
 use crate::ids::PersonId;
 use crate::ids::is_event_id;
-use crate::ids::is_identifier;
 use crate::ingest::column::Slot;
 use crate::ingest::json::Kind;
 use crate::ingest::json::Scanner;
+use crate::ingest::keys::bad_id;
+use crate::ingest::keys::fits;
+use crate::ingest::keys::identifier_rule;
+use crate::ingest::keys::optional_text;
+use crate::ingest::keys::required_text;
+use crate::ingest::keys::wrong;
 use crate::ingest::plan::Plan;
 use crate::ingest::report::Code;
 use crate::ingest::report::Refusal;
@@ -25,24 +29,15 @@ use crate::ingest::validate::shorten;
 use crate::ingest::validate::shown;
 use crate::ingest::validate::time_code;
 use crate::ingest::validate::twice;
-use crate::person::IdentifierType;
+use crate::ingest::who::GivenIdentifier;
+use crate::ingest::who::Who;
+use crate::ingest::who::identifier;
+use crate::ingest::who::person_id;
 use crate::time::Micros;
 use crate::time::from_epoch_millis;
 use crate::time::parse_instant;
 
 type Checked<T> = Result<T, Box<Refusal>>;
-
-/// The greatest `personId` that is taken: every reader of JSON holds it exactly.
-pub const PERSON_ID_LIMIT: i64 = (1 << 53) - 1;
-
-/// Who did it, as the row says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Who<'a> {
-    /// By our own id; with the external id that the person has, if the row gives it too.
-    Id(PersonId, Option<Cow<'a, str>>),
-    /// By an identifier; the sender is empty for the kinds that need none.
-    Named(IdentifierType, Cow<'a, str>, Cow<'a, str>),
-}
 
 /// What a row says beside its properties.
 #[derive(Debug)]
@@ -72,7 +67,7 @@ struct Parts<'a> {
     occurred: Option<Micros>,
     person_id: Option<PersonId>,
     external_id: Option<Cow<'a, str>>,
-    identifier: Option<(IdentifierType, Cow<'a, str>, Cow<'a, str>)>,
+    identifier: Option<GivenIdentifier<'a>>,
     /// One bit for each key of a row.
     seen: u16,
 }
@@ -390,29 +385,7 @@ impl<'a> Parts<'a> {
         if let Some(id) = self.session_id.as_deref().filter(|id| !fits(id)) {
             return Err(bad_id(Code::InvalidSessionId, "sessionId", &identifier_rule(), id));
         }
-        if let Some(id) = self.external_id.as_deref().filter(|id| !fits(id)) {
-            return Err(bad_id(Code::InvalidPerson, "externalPersonId", &identifier_rule(), id));
-        }
-        let who = match (self.person_id, self.external_id, self.identifier) {
-            (None, None, None) => {
-                return Err(Refusal::new(
-                    Code::MissingPerson,
-                    "a row needs its person: \"personId\", \"externalPersonId\" or \"identifier\"",
-                ));
-            }
-            (Some(id), external, None) => Who::Id(id, external),
-            (None, Some(external), None) => {
-                Who::Named(IdentifierType::ExternalId, external, Cow::Borrowed(""))
-            }
-            (None, None, Some((IdentifierType::Id, id, _))) => {
-                Who::Id(parse_person_id("identifier.id", &id)?, None)
-            }
-            (None, None, Some((kind, id, sender))) => Who::Named(kind, id, sender),
-            (_, _, Some(_)) => {
-                let message = "the person is given twice: \"identifier\" stands beside \"personId\" or \"externalPersonId\"";
-                return Err(Refusal::new(Code::InvalidPerson, message).about("identifier"));
-            }
-        };
+        let who = Who::of(self.person_id, self.external_id, self.identifier)?;
         Ok(Row { plan, who, occurred, event_id: self.event_id, session_id: self.session_id })
     }
 }
@@ -435,127 +408,4 @@ fn mixed(key: &str) -> Box<Refusal> {
         "\"{key}\" is unknown here: properties stand in \"properties\" or beside it, never in both places"
     );
     Refusal::new(Code::UnknownKey, message).about(key)
-}
-
-/// A key whose value has the wrong type; reads over the value.
-#[cold]
-fn wrong(scanner: &mut Scanner<'_>, key: &str, expected: &str) -> Checked<Box<Refusal>> {
-    let found = shown(scanner)?;
-    let message = format!("\"{key}\" must be {expected}, found {found}");
-    Ok(Refusal::new(Code::WrongType, message).about(key).because(expected, &found))
-}
-
-#[cold]
-fn bad_id(code: Code, key: &str, expected: &str, found: &str) -> Box<Refusal> {
-    // Quoted as JSON quotes it, so that a control character can be seen.
-    let found = format!("the string {}", shorten(&serde_json::Value::from(found).to_string()));
-    Refusal::new(code, format!("\"{key}\" must be {expected}, found {found}"))
-        .about(key)
-        .because(expected, &found)
-}
-
-fn identifier_rule() -> String {
-    format!("1 to {IDENTIFIER_CHARS} characters without control characters")
-}
-
-/// [`is_identifier`], with a short way for short ASCII.
-#[inline]
-fn fits(id: &str) -> bool {
-    let short = (1..=IDENTIFIER_CHARS).contains(&id.len());
-    (short && id.bytes().all(|byte| (0x20..0x7f).contains(&byte))) || is_identifier(id)
-}
-
-#[inline]
-fn required_text<'a>(scanner: &mut Scanner<'a>, key: &str) -> Checked<Cow<'a, str>> {
-    match scanner.kind().map_err(broken)? {
-        Kind::Text => scanner.text().map_err(broken),
-        _ => Err(wrong(scanner, key, "a string")?),
-    }
-}
-
-#[inline]
-fn optional_text<'a>(scanner: &mut Scanner<'a>, key: &str) -> Checked<Option<Cow<'a, str>>> {
-    match scanner.kind().map_err(broken)? {
-        Kind::Text => scanner.text().map(Some).map_err(broken),
-        Kind::Null => scanner.null().map(|()| None).map_err(broken),
-        _ => Err(wrong(scanner, key, "a string or null")?),
-    }
-}
-
-fn person_id(scanner: &mut Scanner<'_>, key: &str) -> Checked<Option<PersonId>> {
-    match scanner.kind().map_err(broken)? {
-        Kind::Null => scanner.null().map(|()| None).map_err(broken),
-        Kind::Text => parse_person_id(key, &scanner.text().map_err(broken)?).map(Some),
-        Kind::Number => parse_person_id(key, scanner.number().map_err(broken)?.text).map(Some),
-        _ => Err(wrong(scanner, key, "an integer, or its digits in a string")?),
-    }
-}
-
-/// Digits without a sign and without leading zeros, so that one person has one spelling.
-fn parse_person_id(key: &str, digits: &str) -> Checked<PersonId> {
-    let plain = !digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit());
-    match digits.parse() {
-        Ok(id @ 1..=PERSON_ID_LIMIT) if plain => Ok(PersonId(id)),
-        _ => {
-            Err(bad_id(Code::InvalidPerson, key, &format!("an integer from 1 to {PERSON_ID_LIMIT}"), digits))
-        }
-    }
-}
-
-type GivenIdentifier<'a> = (IdentifierType, Cow<'a, str>, Cow<'a, str>);
-
-/// `{"id": …, "type": …, "sender": …}`. The sender must be given for the kinds that need one and is passed over for
-/// the others.
-fn identifier<'a>(scanner: &mut Scanner<'a>) -> Checked<Option<GivenIdentifier<'a>>> {
-    match scanner.kind().map_err(broken)? {
-        Kind::Null => return scanner.null().map(|()| None).map_err(broken),
-        Kind::Object => scanner.object().map_err(broken)?,
-        _ => return Err(wrong(scanner, "identifier", "an object or null")?),
-    }
-    let (mut id, mut kind, mut sender) = (None, None, None);
-    let (mut first, mut seen) = (true, 0u8);
-    while let Some(key) = scanner.key(&mut first).map_err(broken)? {
-        let (bit, name) = match &*key {
-            "id" => (1, "identifier.id"),
-            "type" => (2, "identifier.type"),
-            "sender" => (4, "identifier.sender"),
-            _ => {
-                let message =
-                    format!("\"identifier\" has no field \"{key}\"; it has \"id\", \"type\" and \"sender\"");
-                return Err(Refusal::new(Code::UnknownKey, message).about(&format!("identifier.{key}")));
-            }
-        };
-        if seen & bit != 0 {
-            return Err(twice(name));
-        }
-        seen |= bit;
-        match bit {
-            1 => id = Some(required_text(scanner, name)?),
-            2 => {
-                let text = required_text(scanner, name)?;
-                let parsed = text.parse::<IdentifierType>();
-                kind = Some(
-                    parsed.map_err(|error| Refusal::new(Code::InvalidPerson, error.message()).about(name))?,
-                );
-            }
-            _ => sender = optional_text(scanner, name)?,
-        }
-    }
-    let incomplete = |name: &str| {
-        Refusal::new(Code::InvalidPerson, format!("\"identifier\" needs \"{name}\""))
-            .about(&format!("identifier.{name}"))
-    };
-    let id = id.ok_or_else(|| incomplete("id"))?;
-    let kind = kind.ok_or_else(|| incomplete("type"))?;
-    if !fits(&id) {
-        return Err(bad_id(Code::InvalidPerson, "identifier.id", &identifier_rule(), &id));
-    }
-    if !kind.needs_sender() {
-        return Ok(Some((kind, id, Cow::Borrowed(""))));
-    }
-    let sender = sender.ok_or_else(|| incomplete("sender"))?;
-    if !fits(&sender) {
-        return Err(bad_id(Code::InvalidPerson, "identifier.sender", &identifier_rule(), &sender));
-    }
-    Ok(Some((kind, id, sender)))
 }
