@@ -188,7 +188,7 @@ impl ChunkReader {
     fn rows(&mut self, mut cutter: Cutter) -> Option<Chunk> {
         let mut buffer = std::mem::take(&mut self.carry);
         let mut end = self.carry_end.take();
-        buffer.reserve(CHUNK_BYTES.saturating_sub(buffer.len()));
+        buffer.reserve((CHUNK_BYTES + BLOCK_BYTES).saturating_sub(buffer.len()));
         while !self.ended && (end.is_none() || buffer.len() < CHUNK_BYTES) {
             let before = buffer.len();
             self.fill(&mut buffer, BLOCK_BYTES);

@@ -209,3 +209,6 @@ fn on_a_thread<T: Send>(
 fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
+
+#[cfg(test)]
+mod tests;
