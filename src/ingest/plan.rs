@@ -179,14 +179,24 @@ impl Plan {
 fn names(definition: &Definition) -> (HashMap<String, usize>, HashMap<String, usize>) {
     let places = || definition.properties.iter().enumerate().map(|(place, property)| (&property.name, place));
     let nested = places().map(|(name, place)| (name.clone(), place)).collect();
-    // The names themselves are entered last: a property that happens to be called like another one with a prefix is
-    // meant by its own name.
     let columns = Columns::of(definition);
     let sql = columns.properties().iter().enumerate().map(|(place, column)| (column.sql.clone(), place));
     let prefixed = places()
         .filter(|(name, _)| ENRICHMENT.contains(&name.as_str()) || ROW_KEYS.contains(&name.as_str()))
-        .map(|(name, place)| (format!("{}_{name}", definition.id), place));
+        .map(|(name, place)| (prefixed(definition, name), place));
+    // The names themselves are entered last: a property that happens to be called like another one with a prefix is
+    // meant by its own name.
     let plain = places().filter(|(name, _)| !ROW_KEYS.contains(&name.as_str()));
     let plain = plain.map(|(name, place)| (name.clone(), place));
     (nested, sql.chain(prefixed).chain(plain).collect())
+}
+
+/// The key of a property in an export whose name clashes there: behind the definition's id, and with underscores
+/// until no other property is called so.
+fn prefixed(definition: &Definition, name: &str) -> String {
+    let mut key = format!("{}_{name}", definition.id);
+    while definition.property(&key).is_some() {
+        key.push('_');
+    }
+    key
 }

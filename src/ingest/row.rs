@@ -2,6 +2,8 @@
 //!
 //! The keys may come in any order. Properties stand in `properties`, or flat beside the other keys as in export
 //! files; never both. When a property comes before `definitionId`, the rest of the row is looked through for it once.
+//! A row that spells its time `occuredTime` comes from an export, where `identifier`, `occurredTime` and `properties`
+//! are left to properties of these names: they are read as such if the definition has them.
 
 use std::borrow::Cow;
 
@@ -70,6 +72,8 @@ struct Parts<'a> {
     identifier: Option<GivenIdentifier<'a>>,
     /// One bit for each key of a row.
     seen: u16,
+    /// The time is spelled as only exports spell it.
+    exported: bool,
 }
 
 /// The ids that rows may name.
@@ -158,6 +162,7 @@ impl<'p, 'a> RowReader<'p, 'a> {
         let (mut first, mut form, mut last) = (true, Form::Open, 0);
         let mut parts = Parts::default();
         while let Some(key) = scanner.key(&mut first).map_err(broken)? {
+            let own = form != Form::Nested && parts.exported && self.is_property(*plan, &key);
             match &*key {
                 "definitionId" => {
                     parts.once(0, &key)?;
@@ -183,15 +188,16 @@ impl<'p, 'a> RowReader<'p, 'a> {
                     parts.once(4, &key)?;
                     parts.external_id = optional_text(&mut scanner, &key)?;
                 }
-                "identifier" => {
+                "identifier" if !own => {
                     parts.once(5, &key)?;
                     parts.identifier = identifier(&mut scanner)?;
                 }
-                "occurredTime" | "occuredTime" => {
+                "occurredTime" | "occuredTime" if !own => {
                     parts.once(6, &key)?;
+                    parts.exported |= key == "occuredTime";
                     parts.occurred = Some(self.occurred(&mut scanner, &key)?);
                 }
-                "properties" => {
+                "properties" if !own => {
                     parts.once(7, &key)?;
                     if form == Form::Flat {
                         return Err(mixed(&key));
@@ -232,6 +238,12 @@ impl<'p, 'a> RowReader<'p, 'a> {
             self.follow[plan] = (0..=properties).collect();
             self.given[plan] = vec![0; properties];
         }
+    }
+
+    /// Whether a key that exports leave to properties names one here. They write `occuredTime` before all properties.
+    fn is_property(&self, plan: Option<usize>, key: &str) -> bool {
+        matches!(key, "identifier" | "occurredTime" | "properties")
+            && plan.is_some_and(|plan| self.plans[plan].find_nested(key).is_some())
     }
 
     fn find_plan(&mut self, id: &str) -> Checked<usize> {
@@ -295,7 +307,9 @@ impl<'p, 'a> RowReader<'p, 'a> {
         let place = if plan.properties.get(guess).is_some_and(|property| property.name == key) {
             guess
         } else {
-            let found = if flat { plan.find_flat(key) } else { plan.find_nested(key) };
+            // Flat, the keys of a row come here only when they name a property.
+            let found = if flat { plan.find_flat(key) } else { None };
+            let found = found.or_else(|| plan.find_nested(key));
             let Some(found) = found else { return Err(plan.unknown(key)) };
             self.follow[at][last] = found;
             found

@@ -379,7 +379,7 @@ fn an_export_row_is_read_with_its_prefixed_keys() {
     let names = ["externalPersonId", "eventId", "campaignName", "occurredTime", "cart1_eventId", "plain"];
     let cart = definition("cart1", names.map(|name| scalar(name, ScalarType::String)).to_vec());
     let line = "{\"definitionId\":\"cart1\",\"eventId\":\"e\",\"sessionId\":null,\"personId\":\"1\",\"externalPersonId\":\"crm-1\",\"occuredTime\":\"2025-04-17T09:12:44.183+0000\",\"cart1_externalPersonId\":\"a\",\"cart1_campaignName\":\"c\",\"cart1_occurredTime\":\"d\",\"plain\":\"f\",\"cart1_eventId\":\"b\"}\n";
-    let checked = check(cart.clone(), line);
+    let checked = check(cart, line);
     let values = [0, 2, 3, 5].map(|at| column(&checked, at).as_string::<i32>().value(0));
     assert_eq!(values, ["a", "c", "d", "f"]);
     // Two properties want this key; the one that has it as its name gets it.
@@ -387,11 +387,34 @@ fn an_export_row_is_read_with_its_prefixed_keys() {
     assert_eq!(column(&checked, 4).as_string::<i32>().value(0), "b");
     assert_eq!(checked.events[0].person, Doer::Known(PersonId(1)));
 
+    let exported = line.replace("\"plain\"", "\"occurredTime\":\"o\",\"cart1_eventId_\":\"e\",\"plain\"");
+    let exported = check(
+        definition("cart1", names.map(|name| scalar(name, ScalarType::String)).to_vec()),
+        &exported.replace("\"cart1_occurredTime\":\"d\",", ""),
+    );
+    let values = [1, 3, 4].map(|at| column(&exported, at).as_string::<i32>().value(0));
+    assert_eq!(values, ["e", "o", "b"]);
+
     let foreign = check(sale(), &keys("\"personId\":1,\"occuredTime\":\"2026-06-01\",\"campaignName\":null"));
     assert_eq!(code(&foreign), Code::UnknownProperty);
     assert!(message(&foreign).contains("Moments"), "{}", message(&foreign));
     let prefixed = check(sale(), &keys("\"personId\":1,\"occuredTime\":\"2026-06-01\",\"sale_title\":\"x\""));
     assert_eq!(code(&prefixed), Code::UnknownProperty);
+}
+
+#[test]
+fn keys_that_an_export_leaves_to_properties_name_them_in_its_rows() {
+    let names = ["identifier", "occurredTime", "properties"];
+    let odd = || definition("sale", names.map(|name| scalar(name, ScalarType::String)).to_vec());
+    let values = "\"identifier\":\"a\",\"occurredTime\":\"b\",\"properties\":\"c\"";
+    let checked = check(odd(), &keys(&format!("\"personId\":\"1\",\"occuredTime\":\"2026-06-01\",{values}")));
+    let found = [0, 1, 2].map(|at| column(&checked, at).as_string::<i32>().value(0));
+    assert_eq!(found, ["a", "b", "c"]);
+    let ours = check(odd(), &keys(&format!("\"personId\":\"1\",{values}")));
+    assert_eq!(refused(&ours).property.as_deref(), Some("identifier"));
+    let nested =
+        check(odd(), &keys(&format!("\"personId\":1,\"occurredTime\":0,\"properties\":{{{values}}}")));
+    assert_eq!(column(&nested, 1).as_string::<i32>().value(0), "b");
 }
 
 #[test]

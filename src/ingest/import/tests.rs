@@ -190,7 +190,8 @@ async fn the_same_import_again_adds_nothing() {
     assert_eq!((first.stored, first.refused, first.persons_created), (2, 1, 1));
 
     let path = fixture.dir.path().join("events.jsonl");
-    let skipped = fixture.import_with(&storage, &[path.clone()], ImportOptions::default()).await.unwrap();
+    let skipped =
+        fixture.import_with(&storage, std::slice::from_ref(&path), ImportOptions::default()).await.unwrap();
     assert_eq!((skipped.rows, skipped.stored), (0, 0));
     assert!(
         skipped.notes[0].ends_with("was imported before and has not changed; skipped"),
@@ -258,7 +259,8 @@ async fn a_killed_import_goes_on_behind_its_last_batch() {
     let path = fixture.write("many.jsonl", &lines);
     let options = ImportOptions { batch_bytes: 1, ..ImportOptions::default() };
     let crashing = fixture.open(Some(Arc::new(StopAt(AtomicUsize::new(2))))).await;
-    let error = fixture.import_with(&crashing, &[path.clone()], options.clone()).await.unwrap_err();
+    let error =
+        fixture.import_with(&crashing, std::slice::from_ref(&path), options.clone()).await.unwrap_err();
     assert_eq!(error.message(), "the power went");
     drop(crashing);
 
@@ -300,7 +302,7 @@ async fn unknown_persons_are_created_where_the_identifier_allows_it() {
     .concat();
     let path = fixture.write("persons.jsonl", &lines);
     let strict = ImportOptions { create_persons: false, ..ImportOptions::default() };
-    let refused = fixture.import_with(&storage, &[path.clone()], strict).await.unwrap();
+    let refused = fixture.import_with(&storage, std::slice::from_ref(&path), strict).await.unwrap();
     assert_eq!((refused.stored, refused.persons_created), (0, 0));
     assert_eq!(reasons(&refused), [("unknown_person", 9)]);
 
@@ -364,7 +366,9 @@ async fn a_failed_import_leaves_no_ids_behind() {
     drop(storage);
     let path = fixture.write("events.jsonl", &sale("\"personId\":1,\"eventId\":\"e1\"", 1));
     let crashing = fixture.open(Some(Arc::new(StopAt(AtomicUsize::new(1))))).await;
-    assert!(fixture.import_with(&crashing, &[path.clone()], ImportOptions::default()).await.is_err());
+    assert!(
+        fixture.import_with(&crashing, std::slice::from_ref(&path), ImportOptions::default()).await.is_err()
+    );
     drop(crashing);
     let storage = fixture.open(None).await;
     let report = fixture.import_with(&storage, &[path], ImportOptions::default()).await.unwrap();
