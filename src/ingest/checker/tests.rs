@@ -17,7 +17,7 @@ use crate::time::Micros;
 use crate::time::parse_zone;
 use crate::value::ScalarType;
 
-pub(super) fn definition(id: &str, properties: Vec<Property>) -> Definition {
+pub(crate) fn definition(id: &str, properties: Vec<Property>) -> Definition {
     Definition {
         id: id.parse().unwrap(),
         title: id.to_owned(),
@@ -66,7 +66,7 @@ fn known() -> Persons {
     persons
 }
 
-pub(super) fn check_as(definitions: Vec<Definition>, options: CheckOptions, lines: &[u8]) -> Checked {
+pub(crate) fn check_as(definitions: Vec<Definition>, options: CheckOptions, lines: &[u8]) -> Checked {
     Checker::new(&Registry::new(definitions), options).check_chunk(lines, "test.jsonl", 1, &known()).unwrap()
 }
 

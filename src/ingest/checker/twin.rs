@@ -10,9 +10,9 @@ use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
 
-use super::tests::check_as;
-use super::tests::definition;
 use super::*;
+use crate::ingest::checker::tests::check_as;
+use crate::ingest::checker::tests::definition;
 use crate::schema::Field;
 use crate::schema::Property;
 use crate::schema::PropertyType;
