@@ -45,7 +45,9 @@ impl TimeFault {
     pub fn reason(self) -> &'static str {
         match self {
             Self::Form => "not a time in ISO 8601, such as 2024-02-29T18:30:00.000Z",
-            Self::NoOffset => "a time without an offset; end it with Z or +00:00, or give the zone it is in",
+            Self::NoOffset => {
+                "a time without an offset; end it with Z or +00:00, or give the zone it is in (--zone)"
+            }
             Self::NoSuchDate => "no such date",
             Self::NoSuchTime => "no such time of day",
             Self::OutOfRange => "outside the years 0001 to 9999",

@@ -40,7 +40,7 @@ fn rows_have_six_mandatory_fields_then_flat_properties() {
     assert_eq!(
         rows(&store.path("out")),
         [
-            r#"{"definitionId":"seatReserved","eventId":"ord-1","sessionId":null,"personId":"1","externalPersonId":"crm-501","occuredTime":"2026-06-01T09:12:44.183+0000","venueId":9007199254740993,"total":62.5,"startsAt":"2026-07-01T18:30:00.000Z","isMember":true,"seats":[{"row":"C","price":31.25}],"note":null}"#
+            r#"{"definitionId":"seatReserved","eventId":"ord-1","sessionId":null,"personId":"1","externalPersonId":"crm-501","occuredTime":"2026-06-01T09:12:44.183+0000","venueId":9007199254740993,"total":62.5,"startsAt":"2026-07-01T18:30:00.000+0000","isMember":true,"seats":[{"row":"C","price":31.25}],"note":null}"#
         ]
     );
     let names: Vec<_> = files(&store.path("out")).into_keys().collect();

@@ -5,8 +5,10 @@ use crate::harness::Store;
 #[test]
 fn the_demo_shows_itself_and_can_be_run_again() {
     let store = Store::new();
-    let first = store.run(["demo"]).fine();
-    for shown in ["31,106", "funnel", "export"] {
+    let first = store.run(["demo"]);
+    assert!(first.stderr.contains("31,106 events") && first.stderr.contains("69,659 events"), "{first:?}");
+    let first = first.fine();
+    for shown in ["funnel", "export", "91 events"] {
         assert!(first.contains(shown), "no {shown} in:\n{first}");
     }
     let count = "SELECT COUNT(*) FROM events";

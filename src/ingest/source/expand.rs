@@ -84,22 +84,23 @@ impl Source {
 }
 
 /// The sources that `inputs` stand for, in the order given, each once: a file; a folder (every file below it in order
-/// of names, hidden ones left out); a glob; `s3://bucket/key`, also with `*`, or a prefix that ends in `/`; `-` for
+/// of names, hidden ones and manifests of exports left out); a glob; `s3://bucket/key`, also with `*`, or a prefix that ends in `/`; `-` for
 /// stdin, called `stdin_name`. An input that stands for nothing is an error.
 pub fn expand(inputs: &[String], stdin_name: &str, options: &ObjectStoreOptions) -> Result<Vec<Source>> {
     let mut sources = Vec::new();
     for input in inputs {
-        let before = sources.len();
+        let mut found = Vec::new();
         if input == "-" {
-            sources.push(Source::stdin(stdin_name));
+            found.push(Source::stdin(stdin_name));
         } else if let Some(address) = input.strip_prefix("s3://") {
-            sources.extend(object::list(input, address, options)?);
+            found.extend(object::list(input, address, options)?);
         } else {
-            expand_path(input, &mut sources)?;
+            expand_path(input, &mut found)?;
         }
-        if sources.len() == before {
+        if found.is_empty() {
             return Err(Error::not_found(format!("\"{input}\" holds no files to import")));
         }
+        sources.extend(without_manifests(found));
     }
     let mut seen = HashSet::new();
     sources.retain(|source| seen.insert(source.name.clone()));
@@ -143,6 +144,15 @@ fn add(path: &Path, sources: &mut Vec<Source>) -> Result<()> {
     }
     entries.sort();
     entries.iter().try_for_each(|entry| add(entry, sources))
+}
+
+/// Leaves out the manifest of an export that stands beside the export's files: it lists them, and is no events itself.
+fn without_manifests(found: Vec<Source>) -> Vec<Source> {
+    let exports: HashSet<String> =
+        found.iter().filter_map(|one| Some(one.name.rsplit_once("-events-")?.0.to_owned())).collect();
+    let lists_files =
+        |one: &Source| one.name.strip_suffix("-manifest.json").is_some_and(|id| exports.contains(id));
+    found.into_iter().filter(|one| !lists_files(one)).collect()
 }
 
 fn hidden(path: &Path) -> bool {

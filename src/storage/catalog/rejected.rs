@@ -34,7 +34,9 @@ impl Catalog {
         self.read("read refused rows from", |tx| {
             let sql = "SELECT id, source, row, definition, property, expected, found, code, message, raw, at
                        FROM rejected WHERE id > ?1 ORDER BY id LIMIT ?2";
-            tx.prepare_cached(sql)?.query_map(params![after, limit], read_row)?.collect()
+            tx.prepare_cached(sql)?
+                .query_map(params![after, i64::try_from(limit).unwrap_or(i64::MAX)], read_row)?
+                .collect()
         })
     }
 
