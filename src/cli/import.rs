@@ -26,11 +26,14 @@ pub(crate) async fn run(engine: &Engine, import: Import, terminal: &Terminal) ->
     let request = request(&import);
     if import.define {
         let proposed = engine.propose(&request).await?;
+        if !import.quiet {
+            proposed.notes.iter().for_each(|note| say(&format!("{note}\n")));
+        }
         if !import.yes {
-            answer(proposed.trim_end())?;
+            answer(proposed.json.trim_end())?;
             return Ok(Outcome::Done);
         }
-        for line in engine.apply_definitions(&proposed, true, false)? {
+        for line in engine.apply_definitions(&proposed.json, true, false)? {
             if !import.quiet {
                 say(&format!("{line}\n"));
             }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::engine::Engine;
 use crate::error::Context;
+use crate::error::Error;
 use crate::error::Result;
 use crate::ingest::CheckOptions;
 use crate::ingest::ImportOptions;
@@ -12,6 +13,9 @@ use crate::ingest::Importer;
 use crate::ingest::Progress;
 use crate::ingest::Report;
 use crate::ingest::map::Mapping;
+use crate::ingest::propose::ProposedDefinition;
+use crate::ingest::propose::Proposer;
+use crate::ingest::source::Framing;
 use crate::ingest::source::ObjectStoreOptions;
 use crate::ingest::source::Source;
 use crate::ingest::source::expand;
@@ -87,8 +91,67 @@ impl Engine {
         Ok(Report { notes, ..report })
     }
 
-    pub async fn propose(&self, _request: &ImportRequest) -> Result<String> {
-        Ok(String::new())
+    /// Definitions that would take the events of the inputs.
+    ///
+    /// # Errors
+    /// When an input cannot be read; standard input cannot, for the import that follows would find it empty.
+    pub async fn propose(&self, request: &ImportRequest) -> Result<Proposal> {
+        if request.inputs.iter().any(|input| input == "-") {
+            return Err(Error::invalid(
+                "definitions are proposed from inputs that can be read twice; save standard input to a file",
+            ));
+        }
+        let mapping = mapping(request)?;
+        let framing = mapping.as_ref().map_or(Framing::Json, Mapping::framing);
+        let registry = self.storage().registry();
+        let sources = sources(request).await?;
+        let read = move || {
+            let mut proposer = Proposer::new();
+            for source in sources {
+                for chunk in source.open(framing)? {
+                    let chunk = chunk?;
+                    proposer
+                        .see(&mapping.as_ref().map_or_else(|| chunk.clone(), |mapping| mapping.map(&chunk)));
+                }
+            }
+            Proposal::new(&proposer.propose(&registry)?, proposer.unreadable())
+        };
+        tokio::task::spawn_blocking(read).await.internal(|| "reading the inputs broke off".to_owned())?
+    }
+}
+
+/// Definitions that would take events, before anybody has said yes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proposal {
+    /// A JSON array of requests, as `apply_definitions` takes it.
+    pub json: String,
+    /// What people should know before they say yes.
+    pub notes: Vec<String>,
+}
+
+impl Proposal {
+    fn new(proposed: &[ProposedDefinition], unreadable: u64) -> Result<Self> {
+        let mut notes = Vec::new();
+        for one in proposed {
+            let what = if one.new { "new" } else { "known" };
+            notes.push(format!(
+                "{}: {what}, {} rows, {} properties to add",
+                one.definition.id,
+                one.rows,
+                one.added.len()
+            ));
+            notes.extend(one.notes.iter().map(|note| format!("{}: {note}", one.definition.id)));
+        }
+        if unreadable > 0 {
+            notes.push(format!(
+                "{unreadable} rows are no JSON objects with a definitionId, and will be refused"
+            ));
+        }
+        let changed = proposed.iter().filter(|one| one.new || !one.added.is_empty());
+        let requests: Vec<_> = changed.map(ProposedDefinition::to_json).collect();
+        let json =
+            serde_json::to_string_pretty(&requests).internal(|| "could not write the proposal".to_owned())?;
+        Ok(Self { json, notes })
     }
 }
 

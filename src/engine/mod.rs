@@ -33,6 +33,7 @@ pub use config::Config;
 pub use config::DEFAULT_DATA;
 pub use config::parse_bytes;
 pub use imports::ImportRequest;
+pub use imports::Proposal;
 pub use names::Names;
 pub use names::TableNames;
 
