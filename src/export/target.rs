@@ -52,13 +52,11 @@ impl Target {
                 let client = ClientOptions::new()
                     .with_content_type_for_suffix("gz", "application/gzip")
                     .with_content_type_for_suffix("json", "application/json");
-                let mut builder =
-                    AmazonS3Builder::from_env().with_bucket_name(bucket).with_client_options(client);
+                let mut builder = AmazonS3Builder::from_env().with_client_options(client);
                 if let Some(region) = region {
                     builder = builder.with_region(region_name(region)?);
                 }
-                let store =
-                    builder.build().context(Kind::Invalid, || format!("could not open \"{into}\""))?;
+                let store = storage::open_bucket(&bucket, builder)?;
                 Ok(Self { store: Arc::new(store), prefix })
             }
         }

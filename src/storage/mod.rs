@@ -43,6 +43,7 @@ pub use compact::Compacted;
 pub use compact::OnProgress;
 pub use delta::FileRecord;
 pub use layout::Layout;
+pub(crate) use object::open_bucket;
 pub(crate) use object::open_local;
 pub use snapshot::DataFile;
 pub use snapshot::Snapshot;

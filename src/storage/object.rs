@@ -1,4 +1,4 @@
-//! Opens object stores on the local disk, and makes, syncs and removes folders and files there.
+//! Opens object stores (on the local disk, and buckets), and makes, syncs and removes folders and files there.
 
 use std::fs;
 use std::fs::File;
@@ -6,8 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use object_store::ObjectStore;
+use object_store::aws::AmazonS3;
+use object_store::aws::AmazonS3Builder;
+use object_store::aws::AmazonS3ConfigKey;
 
 use crate::error::Context;
+use crate::error::Kind;
 use crate::error::Result;
 use crate::storage::durable::DurableStore;
 
@@ -16,6 +20,19 @@ pub(crate) fn open_local(folder: &Path) -> Result<Arc<dyn ObjectStore>> {
     let store = DurableStore::open(folder)
         .unavailable(|| format!("the folder \"{}\" cannot be opened", folder.display()))?;
     Ok(Arc::new(store))
+}
+
+/// A bucket, with what else is set on `builder`: `AmazonS3Builder::from_env()` and whatever goes before it.
+///
+/// An endpoint that is said to be `http://` may be talked to so; nothing else may.
+pub(crate) fn open_bucket(bucket: &str, builder: AmazonS3Builder) -> Result<AmazonS3> {
+    let builder = builder.with_bucket_name(bucket);
+    let plain = [AmazonS3ConfigKey::S3Endpoint, AmazonS3ConfigKey::Endpoint]
+        .iter()
+        .find_map(|key| builder.get_config_value(key))
+        .is_some_and(|endpoint| endpoint.starts_with("http://"));
+    let builder = if plain { builder.with_allow_http(true) } else { builder };
+    builder.build().context(Kind::Invalid, || format!("the settings for s3://{bucket} do not fit together"))
 }
 
 /// Makes a folder and its parents, each of them durable before the next is made in it.

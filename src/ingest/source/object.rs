@@ -27,6 +27,7 @@ use crate::error::Kind;
 use crate::error::Result;
 use crate::ingest::source::expand::Origin;
 use crate::ingest::source::expand::Source;
+use crate::storage;
 
 /// Blocks that wait between the fetching and the reading thread.
 const BLOCKS_AHEAD: usize = 64;
@@ -56,8 +57,7 @@ impl fmt::Debug for ObjectStoreOptions {
 }
 
 fn store(bucket: &str, options: &ObjectStoreOptions) -> Result<AmazonS3> {
-    let mut builder =
-        AmazonS3Builder::from_env().with_bucket_name(bucket).with_skip_signature(options.anonymous);
+    let mut builder = AmazonS3Builder::from_env().with_skip_signature(options.anonymous);
     let given = [
         (AmazonS3ConfigKey::Endpoint, &options.endpoint),
         (AmazonS3ConfigKey::Region, &options.region),
@@ -70,13 +70,7 @@ fn store(bucket: &str, options: &ObjectStoreOptions) -> Result<AmazonS3> {
             builder = builder.with_config(key, value);
         }
     }
-    let endpoint = [AmazonS3ConfigKey::S3Endpoint, AmazonS3ConfigKey::Endpoint]
-        .iter()
-        .find_map(|key| builder.get_config_value(key));
-    if endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")) {
-        builder = builder.with_allow_http(true);
-    }
-    builder.build().context(Kind::Invalid, || format!("the settings for s3://{bucket} do not fit together"))
+    storage::open_bucket(bucket, builder)
 }
 
 /// The objects that `address` (`bucket/key`, with `*` and the like, or ending in `/`) stands for, in order of keys.
