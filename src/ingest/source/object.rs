@@ -182,6 +182,14 @@ fn parse(name: &str, key: &str) -> Result<Path> {
 fn explain(name: &str, error: object_store::Error) -> Error {
     match error {
         object_store::Error::NotFound { .. } => Error::not_found(format!("there is no object \"{name}\"")),
+        object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
+            let message = format!("\"{name}\" may not be read with these credentials");
+            Error::invalid(message).with_source(error)
+        }
+        // A listing of a bucket that is not there has no variant of its own; the store's own code is in the text.
+        other if other.to_string().contains("<Code>NoSuchBucket</Code>") => {
+            Error::not_found(format!("there is no bucket for \"{name}\""))
+        }
         other => Error::unavailable(format!("could not read \"{name}\"")).with_source(other),
     }
 }
