@@ -3,7 +3,7 @@
 //! `.ci/run` installs and starts them. Where they are missing a test says so and is skipped; with
 //! `MILEPOST_TEST_NO_SKIP=1` it fails instead.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 #[path = "it/harness.rs"]
 mod harness;

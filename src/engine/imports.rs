@@ -64,6 +64,7 @@ impl Engine {
     /// # Errors
     /// When an input cannot be read or a batch cannot be stored; what came before is stored.
     pub async fn import(&self, request: ImportRequest, progress: Box<dyn Progress>) -> Result<Report> {
+        let _turn = self.turn_to_import().await;
         let mapping = mapping(&request)?;
         let mut notes = Vec::new();
         if let Some(definitions) = mapping.as_ref().and_then(|mapping| mapping.definitions()) {

@@ -13,6 +13,7 @@ mod system;
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
+use tokio::sync::MutexGuard;
 
 use crate::error::Result;
 use crate::query::Queries;
@@ -51,6 +52,8 @@ struct Inner {
     system: Vec<Arc<dyn SystemTable>>,
     /// The session of this process, over the snapshot that it last asked; views and settings live in it.
     session: Mutex<Option<(Arc<Snapshot>, Arc<Session>)>>,
+    /// Held by the import that runs: two at once would give out the same persons and sequence numbers.
+    importing: Mutex<()>,
 }
 
 impl Engine {
@@ -72,8 +75,15 @@ impl Engine {
             spill_dir: storage.layout().spill(),
         })?;
         let system = system::tables(&storage, &config);
-        let session = Mutex::default();
-        Ok(Self { inner: Arc::new(Inner { config, storage, queries, system, session }) })
+        let inner = Inner {
+            config,
+            storage,
+            queries,
+            system,
+            session: Mutex::default(),
+            importing: Mutex::default(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     pub fn config(&self) -> &Config {
@@ -105,6 +115,11 @@ impl Engine {
 
     pub(crate) fn storage(&self) -> &Arc<Storage> {
         &self.inner.storage
+    }
+
+    /// The turn of an import; the next one waits for it.
+    pub(crate) async fn turn_to_import(&self) -> MutexGuard<'_, ()> {
+        self.inner.importing.lock().await
     }
 
     /// The session over the store as it is now.
