@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::BooleanArray;
 use arrow::array::Int64Array;
-use arrow::array::StringArray;
+use arrow::array::StringViewArray;
 use arrow::array::TimestampMicrosecondArray;
 use arrow::array::UInt64Array;
 use arrow::datatypes::DataType;
@@ -19,6 +19,7 @@ use crate::error::Context;
 use crate::error::Result;
 use crate::query::SystemTable;
 use crate::storage::Storage;
+use crate::storage::catalog::RejectedRow;
 
 pub(crate) fn tables(storage: &Arc<Storage>, config: &Config) -> Vec<Arc<dyn SystemTable>> {
     vec![
@@ -38,7 +39,7 @@ fn time() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
-fn text(values: impl IntoIterator<Item = Option<String>>) -> Arc<StringArray> {
+fn text(values: impl IntoIterator<Item = Option<String>>) -> Arc<StringViewArray> {
     Arc::new(values.into_iter().collect())
 }
 
@@ -54,21 +55,29 @@ impl SystemTable for Rejected {
     fn schema(&self) -> SchemaRef {
         schema(&[
             ("id", DataType::Int64),
-            ("source", DataType::Utf8),
+            ("source", DataType::Utf8View),
             ("row", DataType::UInt64),
-            ("definition", DataType::Utf8),
-            ("property", DataType::Utf8),
-            ("expected", DataType::Utf8),
-            ("found", DataType::Utf8),
-            ("code", DataType::Utf8),
-            ("message", DataType::Utf8),
-            ("raw", DataType::Utf8),
+            ("definition", DataType::Utf8View),
+            ("property", DataType::Utf8View),
+            ("expected", DataType::Utf8View),
+            ("found", DataType::Utf8View),
+            ("code", DataType::Utf8View),
+            ("message", DataType::Utf8View),
+            ("raw", DataType::Utf8View),
             ("at", time()),
         ])
     }
 
     fn rows(&self) -> Result<RecordBatch> {
-        let rows = self.0.catalog().rejected(0, usize::MAX)?;
+        let mut rows = Vec::new();
+        loop {
+            let after = rows.last().map_or(0, |row: &RejectedRow| row.id);
+            let mut page = self.0.catalog().rejected(after, usize::MAX)?;
+            if page.is_empty() {
+                break;
+            }
+            rows.append(&mut page);
+        }
         let columns: Vec<Arc<dyn arrow::array::Array>> = vec![
             Arc::new(rows.iter().map(|one| Some(one.id)).collect::<Int64Array>()),
             text(rows.iter().map(|one| Some(one.source.clone()))),
@@ -102,7 +111,7 @@ impl SystemTable for Sources {
 
     fn schema(&self) -> SchemaRef {
         schema(&[
-            ("name", DataType::Utf8),
+            ("name", DataType::Utf8View),
             ("rows", DataType::UInt64),
             ("bytes", DataType::UInt64),
             ("stored", DataType::UInt64),
@@ -144,7 +153,7 @@ impl SystemTable for Settings {
     }
 
     fn schema(&self) -> SchemaRef {
-        schema(&[("name", DataType::Utf8), ("value", DataType::Utf8)])
+        schema(&[("name", DataType::Utf8View), ("value", DataType::Utf8View)])
     }
 
     fn rows(&self) -> Result<RecordBatch> {

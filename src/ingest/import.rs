@@ -30,7 +30,6 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::ingest::checker::CheckOptions;
 use crate::ingest::checker::Checker;
-use crate::ingest::import::replay::REPLAY_ROWS;
 use crate::ingest::import::workers::Answer;
 use crate::ingest::import::workers::Shared;
 use crate::ingest::import::workers::Step;
@@ -264,20 +263,12 @@ impl Run {
                 self.sequencer.report.notes.push(note);
                 state = earlier;
             }
-            Some(earlier) if earlier.refused > 0 => quarantined = self.quarantined(&source.name)?,
+            Some(earlier) if earlier.refused > 0 => {
+                quarantined = self.storage.catalog().rejected_of(&source.name)?;
+            }
             _ => {}
         }
         Ok(Some(Planned { source, state, quarantined }))
-    }
-
-    fn quarantined(&self, source: &str) -> Result<BTreeMap<u64, i64>> {
-        let (mut found, mut after) = (BTreeMap::new(), 0);
-        loop {
-            let rows = self.storage.catalog().rejected(after, REPLAY_ROWS)?;
-            let Some(last) = rows.last() else { return Ok(found) };
-            after = last.id;
-            found.extend(rows.iter().filter(|row| row.source == source).map(|row| (row.row, row.id)));
-        }
     }
 
     fn sequence(&mut self, planned: &mut [Planned], order: Receiver<Step>) -> Result<()> {

@@ -16,7 +16,7 @@ use crate::schema::Rule;
 use crate::value::ScalarType;
 
 /// Keys of a row that are no properties.
-const ROW_KEYS: [&str; 9] = [
+pub(crate) const ROW_KEYS: [&str; 9] = [
     "definitionId",
     "eventId",
     "sessionId",
@@ -30,6 +30,11 @@ const ROW_KEYS: [&str; 9] = [
 
 /// Keys that an export adds to a row when it is told to; a property of that name is prefixed there.
 const ENRICHMENT: [&str; 4] = ["campaignName", "elementName", "campaignStart", "flowElementId"];
+
+/// Whether a property of this name may stand under a prefix when properties are flat in the row.
+pub(crate) fn may_be_prefixed(name: &str) -> bool {
+    ENRICHMENT.contains(&name) || ROW_KEYS.contains(&name)
+}
 
 /// A definition as rows are read by it.
 #[derive(Debug)]
@@ -182,7 +187,7 @@ fn names(definition: &Definition) -> (HashMap<String, usize>, HashMap<String, us
     let columns = Columns::of(definition);
     let sql = columns.properties().iter().enumerate().map(|(place, column)| (column.sql.clone(), place));
     let prefixed = places()
-        .filter(|(name, _)| ENRICHMENT.contains(&name.as_str()) || ROW_KEYS.contains(&name.as_str()))
+        .filter(|(name, _)| may_be_prefixed(name))
         .map(|(name, place)| (prefixed(definition, name), place));
     // The names themselves are entered last: a property that happens to be called like another one with a prefix is
     // meant by its own name.

@@ -15,6 +15,8 @@ use crate::ids::DEFINITION_ID_CHARS;
 use crate::ids::DefinitionId;
 use crate::ingest::map::Node;
 use crate::ingest::map::camel;
+use crate::ingest::plan::ROW_KEYS;
+use crate::ingest::plan::may_be_prefixed;
 use crate::ingest::propose::seen::Seen;
 use crate::ingest::source::Chunk;
 use crate::schema::Category;
@@ -24,20 +26,9 @@ use crate::schema::Property;
 use crate::schema::PropertyType;
 use crate::schema::Registry;
 use crate::schema::evolve::PROPERTIES;
+use crate::schema::evolve::check_id;
 use crate::schema::evolve::check_name;
 use crate::schema::to_request;
-
-/// Keys of a row that are no properties when properties stand beside them.
-const ROW_KEYS: [&str; 8] = [
-    "definitionId",
-    "eventId",
-    "sessionId",
-    "personId",
-    "externalPersonId",
-    "identifier",
-    "occurredTime",
-    "occuredTime",
-];
 
 /// A definition that would take the rows seen.
 #[derive(Clone, Debug, PartialEq)]
@@ -129,10 +120,7 @@ impl Proposer {
             Some(Node::Object(properties)) => {
                 properties.iter().for_each(|(key, value)| event.see(key, value))
             }
-            _ => entries
-                .iter()
-                .filter(|(key, _)| key != "properties")
-                .for_each(|(key, value)| event.see_flat(key, value)),
+            _ => entries.iter().for_each(|(key, value)| event.see_flat(key, value)),
         }
         Some(())
     }
@@ -144,13 +132,19 @@ impl Proposer {
         for event in &self.events {
             let mut proposal = event.propose(registry)?;
             let id = proposal.definition.id.clone();
-            if let Some(twin) =
-                proposed.iter_mut().find(|other: &&mut ProposedDefinition| other.definition.id == id)
-            {
-                twin.notes.push(format!(
-                    "rows of \"{}\" would become the same event; tell them apart with a map",
-                    event.name
-                ));
+            if let Some(twin) = proposed.iter_mut().find(|other: &&mut ProposedDefinition| {
+                other.definition.id.as_str().eq_ignore_ascii_case(id.as_str())
+            }) {
+                twin.notes.push(if twin.definition.id == id {
+                    format!(
+                        "rows of \"{}\" would become the same event; tell them apart with a map",
+                        event.name
+                    )
+                } else {
+                    format!(
+                        "\"{id}\" differs from it by case only: its rows are refused until a map renames it"
+                    )
+                });
                 twin.notes.append(&mut proposal.notes);
                 continue;
             }
@@ -185,7 +179,7 @@ impl SeenEvent {
             return;
         }
         let bare = key.strip_prefix(self.name.as_str()).and_then(|rest| rest.strip_prefix('_'));
-        let key = bare.filter(|bare| ROW_KEYS.contains(bare)).unwrap_or(key).to_owned();
+        let key = bare.filter(|bare| may_be_prefixed(bare)).unwrap_or(key).to_owned();
         self.see(&key, value);
     }
 
@@ -208,6 +202,18 @@ impl SeenEvent {
             Some(old) => Definition::clone(old),
             None => self.empty(&mut notes)?,
         };
+        if old.is_none()
+            && let Err(error) = check_id(registry, &definition.id)
+        {
+            notes.push(format!("{error}: rows of \"{}\" are refused until a map renames it", self.name));
+            return Ok(ProposedDefinition {
+                definition,
+                new: false,
+                added: Vec::new(),
+                rows: self.rows,
+                notes,
+            });
+        }
         let new = old.is_none();
         let fixed = definition.category.is_standard() || definition.category == Category::Template;
         let mut added = Vec::new();

@@ -224,8 +224,11 @@ impl Sequencer {
 
     /// Notes how far a source is done.
     pub(crate) fn progress(&mut self, state: &SourceState) {
-        self.batch.sources.retain(|known| known.name != state.name);
-        self.batch.sources.push(state.clone());
+        // Sources come one after the other, and there may be very many of them.
+        match self.batch.sources.last_mut() {
+            Some(last) if last.name == state.name => last.clone_from(state),
+            _ => self.batch.sources.push(state.clone()),
+        }
     }
 
     /// Whether so much is gathered that it should be stored.

@@ -89,18 +89,7 @@ fn from_nothing(registry: &Registry, request: DefinitionRequest) -> Result<Defin
         Some(id) => id,
         None => DefinitionId::from_title(&title)?,
     };
-    check_free(registry, &id)?;
-    if let Some(template) = registry.templates().find(|one| same_but_case(&one.id, &id)) {
-        return Err(Error::invalid(format!(
-            "\"{id}\" is the id of a template; choose another id, or use the template: CREATE EVENT FROM TEMPLATE {}",
-            template.id
-        )));
-    }
-    if TABLES.iter().any(|table| table.eq_ignore_ascii_case(id.as_str())) {
-        return Err(Error::invalid(format!(
-            "\"{id}\" is the name of a table of its own in SQL; choose another id"
-        )));
-    }
+    check_id(registry, &id)?;
     Ok(Definition {
         id,
         title,
@@ -317,6 +306,27 @@ fn check_own(definition: &Definition) -> Result<()> {
         return Err(Error::invalid(format!(
             "\"{}\" is a standard event, which cannot be modified; make an event of your own",
             definition.id
+        )));
+    }
+    Ok(())
+}
+
+/// Whether an event of one's own may have this id.
+///
+/// # Errors
+/// `Conflict` when it is taken, also when it differs by case only; `Invalid` for those of standard events, templates
+/// and SQL's own tables.
+pub(crate) fn check_id(registry: &Registry, id: &DefinitionId) -> Result<()> {
+    check_free(registry, id)?;
+    if let Some(template) = registry.templates().find(|one| same_but_case(&one.id, id)) {
+        return Err(Error::invalid(format!(
+            "\"{id}\" is the id of a template; choose another id, or use the template: CREATE EVENT FROM TEMPLATE {}",
+            template.id
+        )));
+    }
+    if TABLES.iter().any(|table| table.eq_ignore_ascii_case(id.as_str())) {
+        return Err(Error::invalid(format!(
+            "\"{id}\" is the name of a table of its own in SQL; choose another id"
         )));
     }
     Ok(())

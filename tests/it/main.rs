@@ -4,6 +4,7 @@
 
 mod harness;
 
+mod cases;
 mod definitions;
 mod durability;
 mod export;

@@ -12,7 +12,7 @@ use crate::ingest::sequencer::Input;
 use crate::storage::catalog::RejectedRow;
 
 /// Refused rows that are read from the quarantine at once.
-pub(super) const REPLAY_ROWS: usize = 10_000;
+const REPLAY_ROWS: usize = 10_000;
 
 /// How the codes of a map begin.
 const UNMAPPED: &str = "unmapped_";

@@ -252,7 +252,7 @@ fn amplitude_rows_are_mapped_and_one_without_a_person_is_refused() {
 #[test]
 fn posthog_rows_are_mapped_from_json_and_from_csv() {
     let mapped = map_file("posthog.toml", testdata("maps/samples/posthog.jsonl"));
-    assert_eq!(mapped.row(1)["definitionId"], "pageview");
+    assert_eq!(mapped.row(1)["definitionId"], "pageViewed");
     assert_eq!(mapped.row(1)["occurredTime"], "2025-01-01T12:00:00.123456Z");
     assert_eq!(
         mapped.row(1)["properties"],

@@ -154,6 +154,28 @@ fn a_standard_event_is_not_changed() {
 }
 
 #[test]
+fn an_id_that_may_not_be_taken_is_noted_and_not_proposed() {
+    let registry = Registry::standard().unwrap();
+    let rows = ["pageview", "itemviewed", "persons", "signup", "signUp"]
+        .map(|id| json!({"definitionId": id, "properties": {"path": "/"}}));
+    let proposed = proposals(&rows, &registry);
+    let made: Vec<_> = proposed.iter().filter(|one| one.new).map(|one| one.definition.id.as_str()).collect();
+    assert_eq!(made, ["signup"]);
+    for (one, says) in
+        proposed.iter().zip(["\"pageView\" is a standard event", "template", "table", "\"signUp\""])
+    {
+        assert!(
+            one.notes[0].contains(says) && one.notes[0].contains("refused until a map"),
+            "{:?}",
+            one.notes
+        );
+    }
+    let requests: Vec<_> = proposed.iter().filter(|one| one.new).map(ProposedDefinition::to_json).collect();
+    let requests = DefinitionRequest::parse(&json!(requests).to_string()).unwrap();
+    assert!(evolve::apply_all(&registry, requests, NameRule::Strict).is_ok());
+}
+
+#[test]
 fn rows_that_name_no_event_are_counted_and_a_sample_ends_early() {
     let mut proposer = Proposer::new();
     let bytes = b"{\"definitionId\":\"a\"}\n\n[1]\nnonsense\n{}\n".to_vec();

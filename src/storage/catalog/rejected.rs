@@ -1,5 +1,7 @@
 //! Quarantine: rows that were refused, whole and with the reason, until a replay takes them or somebody drops them.
 
+use std::collections::BTreeMap;
+
 use rusqlite::Row;
 use rusqlite::Transaction;
 use rusqlite::params;
@@ -7,6 +9,9 @@ use rusqlite::params;
 use crate::error::Result;
 use crate::storage::catalog::Catalog;
 use crate::time::Micros;
+
+/// Bytes of rows that are read at once, but for the last of them.
+const PAGE_BYTES: usize = 64 << 20;
 
 /// One refused row; there is at most one for each row of a source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,14 +34,33 @@ pub struct RejectedRow {
 }
 
 impl Catalog {
-    /// The refused rows with an id above `after`, by id, at most `limit`: call again with the last id for more.
+    /// The refused rows with an id above `after`, by id: at most `limit`, and fewer when they are so large that they
+    /// had better not be held at once. Call again with the last id until there are none.
     pub fn rejected(&self, after: i64, limit: usize) -> Result<Vec<RejectedRow>> {
         self.read("read refused rows from", |tx| {
             let sql = "SELECT id, source, row, definition, property, expected, found, code, message, raw, at
                        FROM rejected WHERE id > ?1 ORDER BY id LIMIT ?2";
-            tx.prepare_cached(sql)?
-                .query_map(params![after, i64::try_from(limit).unwrap_or(i64::MAX)], read_row)?
-                .collect()
+            let mut statement = tx.prepare_cached(sql)?;
+            let (mut rows, mut bytes) = (Vec::new(), 0);
+            for row in
+                statement.query_map(params![after, i64::try_from(limit).unwrap_or(i64::MAX)], read_row)?
+            {
+                let row = row?;
+                bytes += row.raw.len();
+                rows.push(row);
+                if bytes >= PAGE_BYTES {
+                    break;
+                }
+            }
+            Ok(rows)
+        })
+    }
+
+    /// The refused rows of one source: their numbers, with the ids that they have here.
+    pub fn rejected_of(&self, source: &str) -> Result<BTreeMap<u64, i64>> {
+        self.read("read refused rows from", |tx| {
+            let sql = "SELECT row, id FROM rejected WHERE source = ?1";
+            tx.prepare_cached(sql)?.query_map([source], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
         })
     }
 

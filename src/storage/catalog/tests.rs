@@ -130,8 +130,20 @@ fn a_row_refused_twice_is_kept_once_with_the_newer_reason_and_a_replay_clears_it
     assert_eq!(catalog.rejected_by_code().unwrap(), counts);
     assert_eq!(catalog.rejected(0, 1).unwrap(), all[..1]);
     assert_eq!(catalog.rejected(all[0].id, 100).unwrap(), all[1..]);
+    assert_eq!(catalog.rejected_of("a").unwrap(), [(1, all[0].id), (2, all[1].id)].into());
     record(3, vec![], vec![all[0].id, all[2].id]);
     assert_eq!(catalog.rejected(0, 100).unwrap(), all[1..2]);
+}
+
+#[test]
+fn refused_rows_that_are_large_are_read_a_few_at_a_time() {
+    let (_dir, catalog) = catalog();
+    let large = |row| RejectedRow { raw: vec![b'x'; 24 << 20], ..refused("a", row, "row_too_large") };
+    let rejected = (1..=4).map(large).collect();
+    catalog.record_batch(&BatchRecord { number: 1, rejected, ..BatchRecord::default() }).unwrap();
+    let first = catalog.rejected(0, 100).unwrap();
+    assert_eq!(first.iter().map(|one| one.row).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(catalog.rejected(first[2].id, 100).unwrap().len(), 1);
 }
 
 #[test]
