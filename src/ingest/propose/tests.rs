@@ -102,9 +102,12 @@ fn names_that_do_not_fit_are_noted_and_left_out() {
 fn properties_flat_in_the_row_are_found_and_their_prefixes_taken_off() {
     let rows = [
         json!({"definitionId": "seen", "eventId": "1", "personId": "7", "occuredTime": "2024-02-29T18:30:00Z",
-                       "a": 1, "seen_personId": "x"}),
+                       "a": 1, "seen_personId": "x", "seen_campaignName": "y"}),
     ];
-    assert_eq!(types(&proposals(&rows, &Registry::new([]))[0]), [("a", "Numeric"), ("personId", "String")]);
+    assert_eq!(
+        types(&proposals(&rows, &Registry::new([]))[0]),
+        [("a", "Numeric"), ("personId", "String"), ("campaignName", "String")]
+    );
 }
 
 #[test]
