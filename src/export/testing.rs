@@ -29,7 +29,6 @@ use parquet::file::properties::WriterProperties;
 use crate::ids::PersonId;
 use crate::person::Person;
 use crate::person::Persons;
-use crate::schema::Category;
 use crate::schema::Columns;
 use crate::schema::Definition;
 use crate::schema::Field;
@@ -74,17 +73,11 @@ impl Event {
 
 /// A definition of the user's own.
 pub(crate) fn definition(id: &str, properties: &[(&str, ScalarType)]) -> Definition {
-    Definition {
-        id: id.parse().unwrap(),
-        title: id.to_owned(),
-        description: String::new(),
-        category: Category::External,
-        subcategory: None,
-        template: None,
-        enabled: true,
-        properties: properties.iter().map(|&(name, kind)| Property::scalar(name, kind)).collect(),
-        defaults: Vec::new(),
-    }
+    Definition::external(
+        id.parse().unwrap(),
+        id,
+        properties.iter().map(|&(name, kind)| Property::scalar(name, kind)).collect(),
+    )
 }
 
 /// The same with a List behind its properties.

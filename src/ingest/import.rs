@@ -56,6 +56,9 @@ const BATCH_BYTES: usize = 384 << 20;
 /// Chunks that wait for a worker, for each worker.
 const JOBS_PER_WORKER: usize = 2;
 
+/// Sources that were done already and are named one by one.
+const NOTES_OF_SKIPPED: usize = 10;
+
 /// How to import.
 #[derive(Clone, Debug)]
 pub struct ImportOptions {
@@ -221,8 +224,25 @@ impl Run {
 
     fn import(&mut self, sources: Vec<Source>) -> Result<()> {
         let mut planned = Vec::new();
+        let mut skipped = 0;
         for source in sources {
-            planned.extend(self.plan(source)?);
+            let name = source.name.clone();
+            match self.plan(source)? {
+                Some(source) => planned.push(source),
+                None => {
+                    skipped += 1;
+                    // A folder may hold very many.
+                    if skipped <= NOTES_OF_SKIPPED {
+                        let note = format!("{name} was imported before and has not changed; skipped");
+                        self.sequencer.report.notes.push(note);
+                    }
+                }
+            }
+        }
+        if skipped > NOTES_OF_SKIPPED {
+            let more = skipped - NOTES_OF_SKIPPED;
+            let note = format!("and {more} more that were imported before and have not changed; skipped");
+            self.sequencer.report.notes.push(note);
         }
         let reading: Vec<_> = planned.iter().map(|one| (one.source.clone(), one.state.rows)).collect();
         let shared = Arc::clone(&self.shared);
@@ -243,7 +263,7 @@ impl Run {
         })
     }
 
-    /// Whether and from where a source is read.
+    /// From where a source is read; nothing when it is done and has not changed.
     fn plan(&mut self, source: Source) -> Result<Option<Planned>> {
         let earlier = self.storage.catalog().source(&source.name)?;
         let mut state = SourceState {
@@ -254,8 +274,6 @@ impl Run {
         let mut quarantined = BTreeMap::new();
         match earlier {
             Some(earlier) if !self.options.again && known(&earlier, &source) && earlier.finished => {
-                let note = format!("{} was imported before and has not changed; skipped", source.name);
-                self.sequencer.report.notes.push(note);
                 return Ok(None);
             }
             Some(earlier) if !self.options.again && known(&earlier, &source) => {

@@ -268,17 +268,8 @@ impl SeenEvent {
                 fitting.parse()?
             }
         };
-        Ok(Definition {
-            title: title(id.as_str()),
-            id,
-            description: String::new(),
-            category: Category::External,
-            subcategory: None,
-            template: None,
-            enabled: true,
-            properties: Vec::new(),
-            defaults: Vec::new(),
-        })
+        let title = title(id.as_str());
+        Ok(Definition::external(id, title, Vec::new()))
     }
 }
 

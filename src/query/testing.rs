@@ -28,7 +28,6 @@ use crate::person::Persons;
 use crate::query::Queries;
 use crate::query::QueryConfig;
 use crate::query::Session;
-use crate::schema::Category;
 use crate::schema::Columns;
 use crate::schema::Definition;
 use crate::schema::Property;
@@ -69,17 +68,7 @@ impl TestLake {
     }
 
     pub(crate) fn define(&mut self, id: &str, properties: Vec<Property>) {
-        let definition = Definition {
-            id: id.parse().unwrap(),
-            title: id.to_owned(),
-            description: String::new(),
-            category: Category::External,
-            subcategory: None,
-            template: None,
-            enabled: true,
-            properties,
-            defaults: Vec::new(),
-        };
+        let definition = Definition::external(id.parse().unwrap(), id, properties);
         self.definitions.insert(id.to_owned(), Arc::new(definition));
         self.files.entry(id.to_owned()).or_default();
     }

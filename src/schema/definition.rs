@@ -102,6 +102,21 @@ pub struct DefaultValue {
 }
 
 impl Definition {
+    /// An event of one's own, enabled, without a template or defaults.
+    pub fn external(id: DefinitionId, title: impl Into<String>, properties: Vec<Property>) -> Self {
+        Self {
+            id,
+            title: title.into(),
+            description: String::new(),
+            category: Category::External,
+            subcategory: None,
+            template: None,
+            enabled: true,
+            properties,
+            defaults: Vec::new(),
+        }
+    }
+
     /// The place of a property in the definition, by its exact name.
     pub fn position(&self, property: &str) -> Option<usize> {
         self.properties.iter().position(|candidate| candidate.name == property)

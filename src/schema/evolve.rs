@@ -91,15 +91,8 @@ fn from_nothing(registry: &Registry, request: DefinitionRequest) -> Result<Defin
     };
     check_id(registry, &id)?;
     Ok(Definition {
-        id,
-        title,
         description: request.description.unwrap_or_default(),
-        category: Category::External,
-        subcategory: None,
-        template: None,
-        enabled: true,
-        properties: request.properties,
-        defaults: Vec::new(),
+        ..Definition::external(id, title, request.properties)
     })
 }
 

@@ -35,7 +35,7 @@ const ROW_GROUP_ROWS: usize = 262_144;
 const PAGE_ROWS: usize = 20_000;
 /// Of a hundred ids that are not in a row group, how many its bloom filter lets through: five.
 const BLOOM_FALSE_POSITIVES: f64 = 0.05;
-/// Version of what is written here; a reader of a later one refuses.
+/// Version of what is written here, for whoever looks at a file alone; the catalog guards the whole directory.
 const FORMAT_VERSION: &str = "1";
 /// The key under which the version stands in a file.
 const FORMAT_KEY: &str = "milepost.format";

@@ -28,7 +28,6 @@ use crate::ids::PersonId;
 use crate::person::Identifier;
 use crate::person::IdentifierType;
 use crate::person::Person;
-use crate::schema::Category;
 use crate::schema::Columns;
 use crate::schema::Definition;
 use crate::schema::EVENT_ID;
@@ -49,17 +48,11 @@ use crate::value::ScalarType;
 type Event = (i64, i64, i64, i64);
 
 fn definition(id: &str, properties: &[&str]) -> Definition {
-    Definition {
-        id: id.parse().unwrap(),
-        title: id.to_owned(),
-        description: String::new(),
-        category: Category::External,
-        subcategory: None,
-        template: None,
-        enabled: true,
-        properties: properties.iter().map(|name| Property::scalar(*name, ScalarType::String)).collect(),
-        defaults: Vec::new(),
-    }
+    Definition::external(
+        id.parse().unwrap(),
+        id,
+        properties.iter().map(|name| Property::scalar(*name, ScalarType::String)).collect(),
+    )
 }
 
 fn events(storage: &Storage, id: &str, events: &[Event]) -> EventBatch {

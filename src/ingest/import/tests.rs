@@ -21,7 +21,6 @@ use crate::ingest::Quiet;
 use crate::ingest::source::ObjectStoreOptions;
 use crate::ingest::source::expand;
 use crate::person::IdentifierType;
-use crate::schema::Category;
 use crate::schema::Columns;
 use crate::schema::Definition;
 use crate::schema::Property;
@@ -102,17 +101,7 @@ impl Fixture {
 }
 
 fn definition(id: &str, properties: Vec<Property>) -> Definition {
-    Definition {
-        id: id.parse().unwrap(),
-        title: id.to_owned(),
-        description: String::new(),
-        category: Category::External,
-        subcategory: None,
-        template: None,
-        enabled: true,
-        properties,
-        defaults: Vec::new(),
-    }
+    Definition::external(id.parse().unwrap(), id, properties)
 }
 
 /// `(seq, person, first property, receivedTime)` of all events of a definition, by `seq`.
@@ -204,6 +193,19 @@ async fn the_same_import_again_adds_nothing() {
     assert_eq!((report.rows, report.stored, report.duplicates, report.refused), (3, 0, 2, 1));
     assert_eq!(storage.catalog().rejected(0, 10).unwrap().len(), 1);
     assert_eq!(stored(&storage, "sale").await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn very_many_small_sources_are_one_batch_and_are_not_all_named_when_skipped() {
+    let (fixture, storage) = Fixture::new().await;
+    let paths: Vec<PathBuf> =
+        (0..25).map(|n| fixture.write(&format!("{n}.jsonl"), &sale("\"personId\":1", n))).collect();
+    let report = fixture.import_with(&storage, &paths, ImportOptions::default()).await.unwrap();
+    assert_eq!((report.stored, storage.catalog().next_batch().unwrap()), (25, 2));
+    assert_eq!(storage.catalog().sources().unwrap().iter().filter(|one| one.finished).count(), 25);
+    let again = fixture.import_with(&storage, &paths, ImportOptions::default()).await.unwrap();
+    assert_eq!((again.rows, again.notes.len()), (0, 11));
+    assert_eq!(again.notes[10], "and 15 more that were imported before and have not changed; skipped");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

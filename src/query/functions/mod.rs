@@ -10,6 +10,8 @@ mod zones;
 
 use std::sync::Arc;
 
+use arrow::array::BooleanArray;
+use arrow::buffer::NullBuffer;
 use datafusion::logical_expr::AggregateUDF;
 use datafusion::logical_expr::ScalarUDF;
 
@@ -18,6 +20,12 @@ use crate::query::functions::days::ZoneFunction;
 use crate::query::functions::percentile::PercentileCont;
 use crate::query::functions::sum::ExactSum;
 use crate::query::functions::unique_persons::UniquePersons;
+
+/// The rows that an aggregate counts: those that are not null and pass its filter. `None` is all of them.
+fn counted(nulls: Option<&NullBuffer>, filter: Option<&BooleanArray>) -> Option<NullBuffer> {
+    let kept = filter.map(|filter| NullBuffer::from_iter(filter.iter().map(|keep| keep.unwrap_or(false))));
+    NullBuffer::union(nulls, kept.as_ref())
+}
 
 /// The functions of one row that a session has besides DataFusion's.
 pub(crate) fn scalars() -> Vec<Arc<ScalarUDF>> {

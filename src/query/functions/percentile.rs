@@ -32,6 +32,8 @@ use datafusion::logical_expr::function::AccumulatorArgs;
 use datafusion::logical_expr::function::StateFieldsArgs;
 use datafusion::physical_expr::expressions::Literal;
 
+use crate::query::functions::counted;
+
 /// The aggregate `percentile_cont`, in place of DataFusion's.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct PercentileCont {
@@ -292,9 +294,7 @@ impl GroupsAccumulator for ManyGroups {
         opt_filter: Option<&BooleanArray>,
     ) -> Result<Vec<ArrayRef>> {
         let values = values[0].as_primitive::<Float64Type>();
-        let kept =
-            opt_filter.map(|filter| NullBuffer::from_iter(filter.iter().map(|keep| keep.unwrap_or(false))));
-        let nulls = NullBuffer::union(values.nulls(), kept.as_ref());
+        let nulls = counted(values.nulls(), opt_filter);
         let offsets = OffsetBuffer::from_lengths(std::iter::repeat_n(1, values.len()));
         Ok(vec![Arc::new(list_of(values.values().to_vec(), offsets, nulls))])
     }

@@ -43,6 +43,8 @@ use datafusion::logical_expr::function::StateFieldsArgs;
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::utils::format_state_name;
 
+use crate::query::functions::counted;
+
 const DIGITS: u8 = 38;
 
 /// The type of a sum of integers.
@@ -388,9 +390,7 @@ where
         opt_filter: Option<&BooleanArray>,
     ) -> Result<Vec<ArrayRef>> {
         let values = values[0].as_primitive::<T>();
-        let kept =
-            opt_filter.map(|filter| NullBuffer::from_iter(filter.iter().map(|keep| keep.unwrap_or(false))));
-        let nulls = NullBuffer::union(values.nulls(), kept.as_ref());
+        let nulls = counted(values.nulls(), opt_filter);
         let whole = values.values().iter().map(|value| (*value).into()).collect();
         Ok(vec![Arc::new(whole_array(whole, nulls)?)])
     }

@@ -33,6 +33,8 @@ use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::utils::format_state_name;
 use roaring::RoaringTreemap;
 
+use crate::query::functions::counted;
+
 pub(crate) const NAME: &str = "unique_persons";
 
 /// The aggregate `unique_persons`.
@@ -235,11 +237,10 @@ impl GroupsAccumulator for Sets {
         opt_filter: Option<&BooleanArray>,
     ) -> Result<Vec<ArrayRef>> {
         let persons = values[0].as_primitive::<Int64Type>();
+        let counted = counted(persons.nulls(), opt_filter);
         let mut states = BinaryBuilder::new();
         for row in 0..persons.len() {
-            let counts = persons.is_valid(row)
-                && opt_filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row));
-            if counts {
+            if counted.as_ref().is_none_or(|counted| counted.is_valid(row)) {
                 let one: RoaringTreemap = std::iter::once(key(persons.value(row))).collect();
                 states.append_value(bytes_of(&one)?);
             } else {
