@@ -6,6 +6,7 @@
 use std::str::from_utf8;
 use std::sync::Arc;
 
+use arrow::array::Array;
 use arrow::array::ArrayRef;
 use arrow::array::StringBuilder;
 use arrow::array::TimestampMicrosecondBuilder;
@@ -334,6 +335,9 @@ fn of_list(seed: u64, items: &[Slot<'_>], fields: &[crate::ingest::plan::FieldPl
     })
 }
 
+/// Fewer rows than this do not fill what a builder begins with.
+const FEW_ROWS: usize = 1024;
+
 /// The growing columns of one definition.
 #[derive(Debug)]
 struct TableBuilder {
@@ -373,6 +377,10 @@ impl TableBuilder {
             vec![Arc::new(occurred), Arc::new(self.event_ids.finish()), Arc::new(self.session_ids.finish())];
         for column in self.columns {
             columns.push(column.finish()?);
+        }
+        if self.rows < FEW_ROWS {
+            // Builders begin with room for more than that, and a batch may gather very many small files.
+            columns.iter_mut().for_each(Array::shrink_to_fit);
         }
         Ok(Table { definition: Arc::clone(&plan.definition), schema, columns, rows: self.rows })
     }

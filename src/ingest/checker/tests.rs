@@ -3,7 +3,6 @@
 mod keys;
 mod values;
 
-use arrow::array::Array;
 use arrow::array::AsArray;
 use arrow::datatypes::Float64Type;
 use arrow::datatypes::Int64Type;
@@ -248,6 +247,13 @@ fn br19_rows_without_an_id_get_ids_that_the_same_import_makes_again() {
     assert_eq!(keys(&once), keys(&again));
     assert_ne!(once.events[0].key, once.events[1].key);
     assert_eq!(once.events[0].payload, once.events[1].payload);
+}
+
+#[test]
+fn columns_of_a_few_rows_hold_no_room_for_many() {
+    let checked = check(sale(), &row("{\"title\":\"a\",\"count\":1,\"seats\":[{\"row\":\"C\"}]}"));
+    let bytes: usize = checked.tables[0].columns.iter().map(|one| one.get_array_memory_size()).sum();
+    assert!(bytes < 8 * 1024, "{bytes}");
 }
 
 #[test]
