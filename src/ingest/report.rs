@@ -120,6 +120,18 @@ pub struct Refusal {
     pub message: String,
 }
 
+/// The most characters of a message and of a property's name; a key of a row may be as long as the row.
+const MESSAGE_CHARS: usize = 2_000;
+const PROPERTY_CHARS: usize = 400;
+
+fn cut(mut text: String, chars: usize) -> String {
+    if let Some((end, _)) = text.char_indices().nth(chars) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
 impl Refusal {
     /// A refusal with its reason alone.
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Box<Self> {
@@ -129,12 +141,12 @@ impl Refusal {
             property: None,
             expected: None,
             found: None,
-            message: message.into(),
+            message: cut(message.into(), MESSAGE_CHARS),
         })
     }
 
     pub(crate) fn about(mut self: Box<Self>, property: &str) -> Box<Self> {
-        self.property = Some(property.to_owned());
+        self.property = Some(cut(property.to_owned(), PROPERTY_CHARS));
         self
     }
 

@@ -302,3 +302,36 @@ fn rows_of_other_products_become_events_with_their_maps() {
         );
     }
 }
+
+#[test]
+fn an_enriched_export_keeps_a_property_apart_from_the_moments_field_of_its_name_and_comes_back() {
+    let make = || {
+        let store = Store::new();
+        store
+            .sql("ENABLE EVENT personEnteredFlow; CREATE EVENT mine TITLE 'Mine' (campaignName STRING, at DATETIME)")
+            .fine();
+        store
+    };
+    let store = make();
+    let time = "2026-06-01T00:00:00Z";
+    let lines = event("personEnteredFlow", "e1", time, r#"{"campaignName":"Spring","flowElementId":"1-2"}"#)
+        + &event("mine", "e2", time, r#"{"campaignName":"Own","at":"2026-06-01T00:00:00.1234567Z"}"#);
+    store.import("a", &lines).fine();
+    let export = "EXPORT EVENTS FROM '2026-06-01' TO '2026-06-02' INTO 'out' WITH (enrich_with_moments_info true, request_id 'r')";
+    store.sql(export).fine();
+    let name = "out/r-events-20260601000000000-20260602000000000.json.gz";
+    let written = std::fs::read(store.path(name)).unwrap();
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&written[..]).read_to_string(&mut text).unwrap();
+    assert!(
+        text.contains(
+            r#""campaignName":"Spring","elementName":null,"campaignStart":null,"flowElementId":"1-2""#
+        ),
+        "{text}"
+    );
+    assert!(text.contains(r#""mine_campaignName":"Own","at":"2026-06-01T00:00:00.123456+0000""#), "{text}");
+    let other = make();
+    other.run(["import", "--quiet", store.path("out").to_str().unwrap()]).fine();
+    other.sql(export).fine();
+    assert_eq!(std::fs::read(other.path(name)).unwrap(), written);
+}

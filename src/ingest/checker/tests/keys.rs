@@ -44,6 +44,16 @@ fn br25_a_name_in_another_case_is_refused() {
 }
 
 #[test]
+fn a_key_as_long_as_its_row_is_shown_by_its_beginning() {
+    let checked = sale_row(&format!("{{\"{}\":1}}", "é".repeat(200_000)));
+    let refusal = refused(&checked);
+    assert_eq!(refusal.code, Code::UnknownProperty);
+    assert!(refusal.message.chars().count() <= 2_001 && refusal.message.ends_with('…'));
+    assert_eq!(refusal.property.as_ref().map(|name| name.chars().count()), Some(401));
+    assert_eq!(checked.rejections[0].raw.len(), row("{\"\":1}").len() - 1 + 400_000);
+}
+
+#[test]
 fn a_key_given_twice_is_refused() {
     let time = "\"occurredTime\":\"2026-06-01\"";
     for (line, key) in [
