@@ -45,13 +45,14 @@ use crate::ingest::source::Chunk;
 use crate::ingest::source::Refusal as UnreadRow;
 use crate::ingest::source::Source;
 use crate::person::Persons;
+use crate::storage::Committing;
 use crate::storage::Storage;
 use crate::storage::catalog::SourceState;
 use crate::time::SharedClock;
 
-/// Columns that are gathered before they are committed. With the columns of the chunks on their way, the event ids
-/// and the writers of files this stays far below 1.5 GiB.
-const BATCH_BYTES: usize = 384 << 20;
+/// Columns that are gathered before they are committed, while as many are being written. With the columns of the
+/// chunks on their way, the event ids and the writers of files this stays far below 1.5 GiB.
+const BATCH_BYTES: usize = 208 << 20;
 
 /// Chunks that wait for a worker, for each worker.
 const JOBS_PER_WORKER: usize = 2;
@@ -142,6 +143,8 @@ impl Importer {
             let storage = Arc::clone(&self.storage);
             let mut run = Run::new(self, runtime, stop, progress)?;
             let done = work(&mut run).and_then(|()| run.commit());
+            // What is on its way ends in any case, and its error came first.
+            let done = run.settle().and(done);
             if done.is_err() {
                 // Ids of events that were not stored must not make their next coming a duplicate.
                 storage.event_ids()?.discard()?;
@@ -162,6 +165,8 @@ struct Run {
     progress: Box<dyn Progress>,
     shared: Arc<Shared>,
     sequencer: Sequencer,
+    /// The batch that is being written while the next one is gathered.
+    committing: Option<Committing>,
 }
 
 /// A source and how far it is done.
@@ -187,7 +192,9 @@ impl Run {
             persons: RwLock::new(persons.clone()),
         };
         let sequencer = Sequencer::new(persons, options.create_persons, storage.catalog().last_seq()?);
-        Ok(Self { storage, clock, options, runtime, stop, progress, shared: Arc::new(shared), sequencer })
+        let shared = Arc::new(shared);
+        let committing = None;
+        Ok(Self { storage, clock, options, runtime, stop, progress, shared, sequencer, committing })
     }
 
     fn go_on(&self) -> Result<()> {
@@ -197,16 +204,29 @@ impl Run {
         Ok(())
     }
 
-    /// Stores what was gathered.
+    /// Begins to store what was gathered, when what was gathered before is stored.
     fn commit(&mut self) -> Result<()> {
         let rows = u64::try_from(self.sequencer.gathered()).unwrap_or(u64::MAX);
+        self.settle()?;
         if let Some(batch) = self.sequencer.batch() {
             self.progress.committing(rows);
-            self.runtime.block_on(self.storage.commit(batch))?;
-            // The same persons, but held once.
-            self.sequencer.adopt(Persons::clone(&self.storage.persons()));
+            // The same persons as the sequencer has, but held once.
+            let mut persons = Persons::clone(&self.storage.persons());
+            for (person, identifiers) in &batch.persons {
+                persons.add(person.clone(), identifiers.iter().cloned());
+            }
+            self.sequencer.adopt(persons);
+            self.committing = Some(self.runtime.block_on(self.storage.begin(batch))?);
         }
         Ok(())
+    }
+
+    /// Waits until the batch on its way is stored.
+    fn settle(&mut self) -> Result<()> {
+        match self.committing.take() {
+            Some(committing) => self.runtime.block_on(committing.finish()).map(|_| ()),
+            None => Ok(()),
+        }
     }
 
     fn commit_if_full(&mut self) -> Result<()> {

@@ -8,6 +8,8 @@ use std::sync::atomic::Ordering;
 use futures::StreamExt;
 use futures::TryStreamExt;
 use futures::stream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use crate::error::Context;
 use crate::error::Error;
@@ -48,6 +50,17 @@ pub struct Batch {
     pub last_seq: i64,
 }
 
+/// A batch on its way; it goes on also when this is dropped.
+#[derive(Debug)]
+pub struct Committing(JoinHandle<Result<i64>>);
+
+impl Committing {
+    /// Waits for the end of the commit; the number of the batch, or the errors of [`Storage::commit`].
+    pub async fn finish(self) -> Result<i64> {
+        self.0.await.internal(|| "the commit of a batch broke off".to_owned())?
+    }
+}
+
 impl Storage {
     /// Stores a batch: its events, persons, progress and refusals, and the event ids that were checked since the last
     /// batch. When this returns, all of it survives a power cut and the next snapshot shows it. Once it is begun it
@@ -59,14 +72,25 @@ impl Storage {
     /// When it fails before the catalog has the batch, nothing of it is there, and the checked event ids are forgotten.
     /// When it fails after that, the batch is stored, and the message says so: the next commit or start-up shows it.
     pub async fn commit(self: &Arc<Self>, batch: Batch) -> Result<i64> {
-        self.writer()?;
-        let storage = Arc::clone(self);
-        tokio::spawn(async move { storage.commit_now(batch).await })
-            .await
-            .internal(|| "the commit of a batch broke off".to_owned())?
+        self.begin(batch).await?.finish().await
     }
 
-    async fn commit_now(self: &Arc<Self>, batch: Batch) -> Result<i64> {
+    /// Begins what [`Storage::commit`] does. When this returns, the event ids that were checked so far belong to the
+    /// batch, and ids of the next one may be checked; not before [`Committing::finish`] may the next one begin.
+    ///
+    /// # Errors
+    /// `Invalid` when the directory is open for reading only. All else is told at the end.
+    pub async fn begin(self: &Arc<Self>, batch: Batch) -> Result<Committing> {
+        self.writer()?;
+        let storage = Arc::clone(self);
+        let (sealed, told) = oneshot::channel();
+        let task = tokio::spawn(async move { storage.commit_now(batch, sealed).await });
+        // When nobody tells, it has failed before, and the end tells why.
+        let _ = told.await;
+        Ok(Committing(task))
+    }
+
+    async fn commit_now(self: &Arc<Self>, batch: Batch, sealed: oneshot::Sender<()>) -> Result<i64> {
         let _turn = self.committing.lock().await;
         if self.behind.load(Ordering::Acquire) {
             self.catch_up().await?;
@@ -75,25 +99,27 @@ impl Storage {
         let writing = self.mark.begin()?;
         let Batch { events, persons, sources, rejected, replayed, last_seq } = batch;
 
+        let run = match self.seal(number).await {
+            Ok(run) => run,
+            Err(error) => {
+                self.abandon(&[])?;
+                writing.done();
+                return Err(error);
+            }
+        };
+        // Nobody listens where the whole commit is waited for.
+        let _ = sealed.send(());
+        self.reached(Step::IdsSealed)?;
+
         let files = match self.write_events(number, events).await {
             Ok(files) => files,
             Err(error) => {
-                self.event_ids()?.discard()?;
+                self.abandon(&[])?;
                 writing.done();
                 return Err(error);
             }
         };
         self.reached(Step::FilesWritten)?;
-
-        let run = match self.event_ids()?.seal(number) {
-            Ok(run) => run,
-            Err(error) => {
-                self.abandon(&files)?;
-                writing.done();
-                return Err(error);
-            }
-        };
-        self.reached(Step::IdsSealed)?;
 
         let record = BatchRecord {
             number,
@@ -129,6 +155,14 @@ impl Storage {
         writing.done();
         self.merge_id_runs().await?;
         Ok(number)
+    }
+
+    /// Sorting and syncing some million ids is not for an async thread.
+    async fn seal(self: &Arc<Self>, number: i64) -> Result<Option<String>> {
+        let storage = Arc::clone(self);
+        tokio::task::spawn_blocking(move || storage.event_ids()?.seal(number))
+            .await
+            .internal(|| "the sealing of event ids broke off".to_owned())?
     }
 
     async fn write_events(self: &Arc<Self>, number: i64, events: Vec<EventBatch>) -> Result<Vec<FileRecord>> {

@@ -38,6 +38,7 @@ pub mod snapshot;
 pub mod steps;
 
 pub use commit::Batch;
+pub use commit::Committing;
 pub use compact::CompactProgress;
 pub use compact::Compacted;
 pub use compact::OnProgress;

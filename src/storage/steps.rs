@@ -7,10 +7,10 @@ use crate::error::Result;
 /// What has just been done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
-    /// The data files of a batch are durable.
-    FilesWritten,
     /// The run of event ids of a batch is durable.
     IdsSealed,
+    /// The data files of a batch are durable.
+    FilesWritten,
     /// The catalog has the batch: from here on it is stored.
     Recorded,
     /// One table shows its part of the batch.

@@ -35,8 +35,8 @@ async fn open_to_stop(dir: &TempDir, step: Step, passes: usize) -> Arc<Storage> 
 #[tokio::test]
 async fn br40_a_stop_at_any_step_of_a_commit_leaves_the_batch_whole_or_absent() {
     let stops = [
-        (Step::FilesWritten, 0, false),
         (Step::IdsSealed, 0, false),
+        (Step::FilesWritten, 0, false),
         (Step::Recorded, 0, true),
         (Step::TableCommitted, 0, true),
         (Step::TableCommitted, 1, true),
