@@ -16,10 +16,6 @@ impl fmt::Display for PersonId {
     }
 }
 
-/// The position of an event in the order in which the store took events; from 1, without gaps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Seq(pub i64);
-
 /// The id of an event definition: letters and digits, 1 to 36 of them, case-sensitive.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DefinitionId(String);

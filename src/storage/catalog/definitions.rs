@@ -3,7 +3,6 @@
 use rusqlite::Transaction;
 use rusqlite::params;
 
-use crate::error::Error;
 use crate::error::Result;
 use crate::storage::catalog::Catalog;
 
@@ -16,12 +15,7 @@ impl Catalog {
         })
     }
 
-    /// Adds a definition or replaces the one with this id, which keeps its place.
-    pub fn put_definition(&self, id: &str, json: &str, enabled: bool) -> Result<()> {
-        self.write("put a definition into", |tx| put(tx, id, json, enabled))
-    }
-
-    /// Many at once, all or none.
+    /// Adds definitions, all or none; one whose id is there takes its place.
     pub fn put_definitions<'a>(
         &self,
         definitions: impl IntoIterator<Item = (&'a str, &'a str, bool)>,
@@ -29,20 +23,6 @@ impl Catalog {
         self.write("put definitions into", |tx| {
             definitions.into_iter().try_for_each(|(id, json, enabled)| put(tx, id, json, enabled))
         })
-    }
-
-    /// # Errors
-    /// `NotFound` if there is no definition with this id.
-    pub fn set_enabled(&self, id: &str, enabled: bool) -> Result<()> {
-        let changed = self.write("change a definition in", |tx| {
-            let sql = "UPDATE definitions SET enabled = ?2,
-                       changed_at = CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER) WHERE id = ?1";
-            tx.execute(sql, params![id, enabled])
-        })?;
-        if changed == 0 {
-            return Err(Error::not_found(format!("no event is defined as \"{id}\"")));
-        }
-        Ok(())
     }
 }
 

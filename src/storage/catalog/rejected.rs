@@ -63,14 +63,6 @@ impl Catalog {
             tx.prepare_cached(sql)?.query_map([source], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
         })
     }
-
-    /// How many refused rows there are for each reason code, the most frequent first.
-    pub fn rejected_by_code(&self) -> Result<Vec<(String, u64)>> {
-        self.read("count refused rows in", |tx| {
-            let sql = "SELECT code, count(*) FROM rejected GROUP BY code ORDER BY 2 DESC, 1";
-            tx.prepare_cached(sql)?.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
-        })
-    }
 }
 
 /// Adds refused rows. One for a row of a source that is there already takes its place: the reason may be another now.
