@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Place;
 use crate::error::did_you_mean;
+use crate::query::wording::plain;
 
 /// The names that a mistyped one may have meant.
 #[derive(Clone, Debug, Default)]
@@ -45,7 +46,10 @@ fn explain(error: DataFusionError, known: impl FnOnce() -> Known) -> Error {
             Ok(own) => *own,
             Err(cause) => match cause.downcast::<DataFusionError>() {
                 Ok(inner) => explain(*inner, known),
-                Err(cause) => Error::internal("the query failed").with_source(cause),
+                Err(cause) => match pattern_fault(&cause.to_string()) {
+                    Some(fault) => fault,
+                    None => Error::internal("the query failed").with_source(cause),
+                },
             },
         },
         DataFusionError::ArrowError(arrow, _) => match *arrow {
@@ -74,6 +78,13 @@ fn explain(error: DataFusionError, known: impl FnOnce() -> Known) -> Error {
     }
 }
 
+/// A regular expression that cannot be read; its error is not of a type that we could name.
+fn pattern_fault(text: &str) -> Option<Error> {
+    let rest = text.strip_prefix("regex parse error:")?;
+    let fault = rest.rsplit_once("error: ").map_or(rest, |(_, fault)| fault);
+    Some(Error::invalid(format!("the pattern is no regular expression: {}", fault.trim())))
+}
+
 fn kind_of(error: &DataFusionError) -> Kind {
     match error {
         DataFusionError::ResourcesExhausted(_) => Kind::Exhausted,
@@ -94,13 +105,17 @@ fn unreadable(error: ParserError) -> Error {
             return Error::invalid("the statement is nested too deeply");
         }
     };
+    let ours = |text: &str| {
+        let text = text.replace("Expected: ", "expected ").replace(", found: ", ", found ");
+        plain(&text.replace(", found EOF", ", found the end of the statement"))
+    };
     let Some((message, place)) = text.rsplit_once(" at Line: ") else {
-        return Error::invalid(plain(&text));
+        return Error::invalid(ours(&text));
     };
     let place = place.split_once(", Column: ").and_then(|(line, column)| {
         Some(Place { line: line.trim().parse().ok()?, column: column.trim().parse().ok()? })
     });
-    let message = plain(&message.replace("Expected: ", "expected ").replace(", found: ", ", found "));
+    let message = ours(message);
     match place {
         Some(place) => Error::invalid(message).at(place),
         None => Error::invalid(message),
@@ -157,7 +172,12 @@ fn not_planned(text: &str, known: impl FnOnce() -> Known) -> Error {
     }
     if text.starts_with("Invalid function '") {
         let name = quoted(text).unwrap_or_default();
-        let hint = did_you_mean(&name, known().functions.iter().map(String::as_str));
+        let functions = known().functions;
+        if functions.iter().any(|one| one.eq_ignore_ascii_case(&name)) {
+            // It is not taken for an aggregate or a scalar function, so it is one of windows.
+            return Error::invalid(format!("{name} needs a window: write {name}(…) OVER (ORDER BY …)"));
+        }
+        let hint = did_you_mean(&name, functions.iter().map(String::as_str));
         return Error::not_found(format!("no function is called \"{name}\"{hint}"));
     }
     Error::invalid(plain(text))
@@ -178,33 +198,4 @@ fn exhausted(text: &str) -> Error {
         ),
     )
     .with_source(text.to_owned())
-}
-
-/// A foreign message in our manner: without the prefix that names its origin, on one line, starting small.
-fn plain(text: &str) -> String {
-    let mut text = text.trim();
-    let prefixes = [
-        "Error during planning: ",
-        "Execution error: ",
-        "Arrow error: ",
-        "SQL error: ",
-        "sql parser error: ",
-        "Invalid argument error: ",
-        "Compute error: ",
-        "Cast error: ",
-        "Parser error: ",
-        "This feature is not implemented: ",
-        "Invalid or Unsupported Configuration: ",
-    ];
-    while let Some(rest) = prefixes.iter().find_map(|prefix| text.strip_prefix(prefix)) {
-        text = rest;
-    }
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let line = line.trim_end_matches('.');
-    let mut letters = line.chars();
-    let second_is_lower = line.chars().nth(1).is_some_and(char::is_lowercase);
-    match letters.next() {
-        Some(first) if second_is_lower => format!("{}{}", first.to_lowercase(), letters.as_str()),
-        _ => line.to_owned(),
-    }
 }

@@ -24,6 +24,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod uniques;
+mod wording;
 
 pub use names::FunctionHelp;
 pub use names::Names;

@@ -41,6 +41,48 @@ async fn mistakes_are_named_with_their_place_and_the_nearest_name() {
 }
 
 #[tokio::test]
+async fn the_mistakes_of_every_day_are_told_with_their_cure_and_without_rust() {
+    let session = shop().await.session();
+    for (sql, told) in [
+        ("SELECT 1 / 0", "division by zero; NULLIF(divisor, 0) makes such an answer NULL"),
+        (
+            "SELECT path + 1 FROM pageView",
+            "String + Numeric cannot be computed; CAST one of them to a type that fits",
+        ),
+        ("SELECT CAST('abc' AS INT)", "'abc' is not a Numeric; TRY_CAST makes such values NULL"),
+        ("SELECT path FROM pageView WHERE", "expected an expression, found the end of the statement"),
+        (
+            "SELECT sum(path) FROM pageView",
+            "sum does not take (String); it is written sum(Decimal) or sum(Numeric) or sum(Duration) or sum(Interval)",
+        ),
+        ("SELECT local_day(occurredTime) FROM pageView", "local_day is written local_day(time, zone)"),
+        (
+            "SELECT path, count(*) FROM pageView",
+            "\"path\" is neither grouped nor in an aggregate: add it to GROUP BY, or write MAX(path) or another \
+             aggregate of it",
+        ),
+        (
+            "SELECT row_number() FROM pageView",
+            "row_number needs a window: write row_number(…) OVER (ORDER BY …)",
+        ),
+        (
+            "SELECT seats[1].price FROM pageView",
+            "behind an index a field is written in brackets, as in seats[1]['price']",
+        ),
+        ("SELECT a.b.c.d.e FROM pageView", "nothing is called \"a.b.c.d.e\": the name has too many parts"),
+        (
+            "SELECT * FROM pageView WHERE regexp_like(path, '(')",
+            "the pattern is no regular expression: unclosed group",
+        ),
+    ] {
+        let wrong = failure(&session, sql).await;
+        assert_eq!((wrong.kind(), wrong.message()), (Kind::Invalid, told), "{sql}");
+    }
+    let lateral = "SELECT v.path FROM pageView v, UNNEST(make_array(v.path)) AS t(x)";
+    assert!(failure(&session, lateral).await.message().contains("write UNNEST in the SELECT"));
+}
+
+#[tokio::test]
 async fn what_writes_is_refused() {
     let session = shop().await.session();
     for sql in [
