@@ -33,8 +33,8 @@ Example:
   milepost
       opens the prompt: \\? says what it can do
 
-Answers go to standard output and all else to standard error. One process writes to a data directory at a time; any
-number of others may read beside it with --read-only.
+Answers go to standard output and all else to standard error. One process writes to a data directory at a time, and a prompt is \
+such a process; any number of others may read beside it with --read-only.
 
 Environment:
   MILEPOST_DATA, MILEPOST_MEMORY, MILEPOST_THREADS  what --data, --memory and --threads are without the flags
@@ -204,7 +204,7 @@ pub(crate) struct Export {
     /// Add what is known of the Moments communication
     #[arg(long)]
     pub(crate) enrich_moments: bool,
-    /// The id of the request, which starts every file's name [default: made from the request]
+    /// The id of the request, which starts every file's name [default: a new one]
     #[arg(long, value_name = "ID")]
     pub(crate) request_id: Option<String>,
 }
@@ -230,6 +230,7 @@ pub(crate) enum EventsCommand {
     },
     /// Create and extend definitions from a JSON file; - is standard input
     Apply {
+        /// One definition or an array of them, as import --define proposes them
         file: PathBuf,
         /// Allow names of properties that must be quoted in SQL
         #[arg(long)]

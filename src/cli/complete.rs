@@ -1,20 +1,12 @@
 //! What could stand at the cursor: tables after FROM, the columns of the statement's tables, functions, keywords, ids.
 
-use datafusion::sql::sqlparser::ast::Expr;
-use datafusion::sql::sqlparser::ast::SelectItem;
-use datafusion::sql::sqlparser::ast::SetExpr;
-use datafusion::sql::sqlparser::ast::Statement;
-use datafusion::sql::sqlparser::dialect::GenericDialect;
-use datafusion::sql::sqlparser::keywords::ALL_KEYWORDS;
-use datafusion::sql::sqlparser::keywords::ALL_KEYWORDS_INDEX;
-use datafusion::sql::sqlparser::keywords::RESERVED_FOR_COLUMN_ALIAS;
-use datafusion::sql::sqlparser::keywords::RESERVED_FOR_TABLE_ALIAS;
-use datafusion::sql::sqlparser::parser::Parser;
-
 use crate::cli::tokens::Kind;
 use crate::cli::tokens::Token;
 use crate::cli::tokens::tokens;
 use crate::engine::Names;
+use crate::sql::KEYWORDS;
+use crate::sql::quoted;
+use crate::sql::spelled;
 
 /// What to offer, and from which byte of the text on it takes the place of what was typed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -185,7 +177,7 @@ impl<'a> At<'a> {
                 for (function, _) in &names.functions {
                     candidates.add(function, format!("{function}("));
                 }
-                for keyword in &names.keywords {
+                for keyword in KEYWORDS {
                     candidates.keyword(keyword);
                 }
                 for (table, _) in &names.tables {
@@ -328,39 +320,6 @@ impl Candidates<'_> {
     }
 }
 
-/// A name as SQL needs it: in quotes only where SQL would otherwise read something else.
-pub(crate) fn spelled(name: &str) -> String {
-    if is_plain(name) { name.to_owned() } else { quoted(name) }
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// Whether SQL reads the bare name as a column and as a table of that name; the parser itself is asked. It is lenient
-/// where nothing else can stand, so words that it reserves anywhere are quoted too.
-fn is_plain(name: &str) -> bool {
-    let keyword = ALL_KEYWORDS.binary_search(&name.to_ascii_uppercase().as_str()).ok();
-    let keyword = keyword.and_then(|place| ALL_KEYWORDS_INDEX.get(place));
-    if keyword.is_some_and(|word| {
-        RESERVED_FOR_COLUMN_ALIAS.contains(word) || RESERVED_FOR_TABLE_ALIAS.contains(word)
-    }) {
-        return false;
-    }
-    let letters = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    let text = format!("SELECT {name}, 1 FROM {name}, t");
-    let parsed = if letters { Parser::parse_sql(&GenericDialect {}, &text).ok() } else { None };
-    let Some([Statement::Query(query)]) = parsed.as_deref() else {
-        return false;
-    };
-    let SetExpr::Select(select) = query.body.as_ref() else {
-        return false;
-    };
-    select.from.len() == 2
-        && select.from[0].to_string() == name
-        && matches!(&select.projection[..], [SelectItem::UnnamedExpr(Expr::Identifier(found)), _] if found.value == name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -379,7 +338,6 @@ mod tests {
                 ("count".to_owned(), "Counts".to_owned()),
                 ("coalesce".to_owned(), String::new()),
             ],
-            keywords: ["SELECT", "FROM", "COLLATE", "WHERE"].map(str::to_owned).to_vec(),
             definitions: vec!["pageView".to_owned(), "itemAddedToCart".to_owned()],
         }
     }
@@ -409,17 +367,17 @@ mod tests {
 
     #[test]
     fn columns_are_offered_once_the_table_is_known_wherever_it_stands() {
-        assert_eq!(at("SELECT p| FROM pageView"), ["path", "pageView", "persons"]);
-        assert_eq!(at("SELECT co| FROM persons"), ["country", "count(", "coalesce(", "collate"]);
-        assert_eq!(at("SELECT co|"), ["count(", "coalesce(", "collate"]);
+        assert_eq!(at("SELECT pa| FROM pageView"), ["path", "partition", "pageView"]);
+        assert_eq!(at("SELECT co| FROM persons"), ["country", "count(", "coalesce("]);
+        assert_eq!(at("SELECT co|"), ["count(", "coalesce("]);
         assert_eq!(at("SELECT 1 FROM persons WHERE cou|"), ["country", "count("]);
     }
 
     #[test]
     fn a_column_is_quoted_where_sql_needs_it() {
-        assert_eq!(at("SELECT gro| FROM pageView"), ["\"group by\""]);
+        assert_eq!(at("SELECT gro| FROM pageView"), ["\"group by\"", "group"]);
         assert_eq!(at("SELECT \"gr| FROM pageView"), Vec::<String>::new());
-        assert_eq!(at("SELECT da| FROM pageView"), ["day"]);
+        assert_eq!(at("SELECT da| FROM pageView"), ["day", "date", "datetime"]);
     }
 
     #[test]
@@ -446,6 +404,7 @@ mod tests {
     fn keywords_follow_the_case_of_the_typist() {
         assert_eq!(at("SELECT 1 fr|"), ["from"]);
         assert_eq!(at("SELECT 1 FR|"), ["FROM"]);
+        assert_eq!(at("SELECT 1 ice|"), Vec::<String>::new());
     }
 
     #[test]
@@ -461,16 +420,5 @@ mod tests {
         assert_eq!(hint("SELECT * FROM p"), None);
         assert_eq!(hint("SELECT * FROM PAG"), None);
         assert_eq!(hint("SELECT * FROM pageView"), None);
-    }
-
-    #[test]
-    fn a_name_is_quoted_only_where_sql_would_read_something_else() {
-        for plain in ["day", "path", "externalPersonId", "title", "name", "_x1"] {
-            assert_eq!(spelled(plain), plain);
-        }
-        for odd in ["select", "from", "group", "1st", "a.b", "é", "", "null", "current_date"] {
-            assert_eq!(spelled(odd), format!("\"{odd}\""));
-        }
-        assert_eq!(spelled("a\"b"), "\"a\"\"b\"");
     }
 }

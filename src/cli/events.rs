@@ -11,6 +11,7 @@ use crate::cli::sql::Told;
 use crate::cli::sql::interruptible;
 use crate::cli::terminal::Terminal;
 use crate::engine::Engine;
+use crate::error::Error;
 use crate::error::Place;
 use crate::error::Result;
 use crate::sql::Statement;
@@ -42,10 +43,17 @@ async fn switch(engine: &Engine, patterns: Vec<String>, enabled: bool, terminal:
 }
 
 fn apply(engine: &Engine, file: &Path, any_names: bool, dry_run: bool) -> Result<()> {
-    for line in engine.apply_definitions(&sql::read(file)?, any_names, dry_run)? {
+    let text = sql::read(file)?;
+    let applied = engine.apply_definitions(&text, any_names, dry_run);
+    for line in applied.map_err(|error| said_of(file, &error))? {
         answer(&line)?;
     }
     Ok(())
+}
+
+/// The same error, with the file that it is about.
+fn said_of(file: &Path, error: &Error) -> Error {
+    Error::new(error.kind(), format!("{}: {error}", file.display()))
 }
 
 /// Runs a statement that nobody has typed, and shows what it answers.
@@ -55,5 +63,18 @@ async fn told(engine: &Engine, kind: StatementKind, format: Format, terminal: &T
     match interruptible(sql::ask(engine, &statement, &output, false)).await? {
         Told::Rows(_) => Ok(()),
         Told::Line(line) => answer(&line),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+
+    #[test]
+    fn a_fault_of_a_file_names_the_file() {
+        let error = said_of(Path::new("shop.json"), &Error::invalid("at $: unknown key \"foo\""));
+        assert_eq!(error.to_string(), "shop.json: at $: unknown key \"foo\"");
+        assert_eq!(error.kind(), Kind::Invalid);
     }
 }

@@ -75,7 +75,7 @@ impl Typing {
 
 fn palette(names: &Names) -> Palette {
     Palette::new(
-        names.keywords.iter().map(String::as_str),
+        sql::KEYWORDS,
         names.functions.iter().map(|(name, _)| name.as_str()),
         names.tables.iter().map(|(name, _)| name.as_str()),
     )
@@ -195,7 +195,6 @@ mod tests {
         Typing::new(Names {
             tables: vec![("pageView".to_owned(), vec![("path".to_owned(), "String".to_owned())])],
             functions: vec![("count".to_owned(), String::new())],
-            keywords: vec!["SELECT".to_owned(), "FROM".to_owned()],
             definitions: vec!["pageView".to_owned()],
         })
     }

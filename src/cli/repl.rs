@@ -21,7 +21,6 @@ use rustyline::history::DefaultHistory;
 
 use crate::cli::command;
 use crate::cli::command::Command;
-use crate::cli::complete::spelled;
 use crate::cli::exit::Given;
 use crate::cli::exit::answer;
 use crate::cli::exit::report;
@@ -41,6 +40,7 @@ use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::error::did_you_mean;
+use crate::sql::spelled;
 
 const HISTORY: usize = 10_000;
 
@@ -320,7 +320,8 @@ fn documentation<'a>(name: &str, names: &'a Names) -> Result<&'a str> {
         Some((_, doc)) => Ok(doc),
         None => {
             let near = did_you_mean(name, names.functions.iter().map(|(known, _)| known.as_str()));
-            Err(Error::not_found(format!("no function is called \"{name}\"; \\h lists them{near}")))
+            let near = if near.is_empty() { "; \\h lists all".to_owned() } else { near };
+            Err(Error::not_found(format!("no function is called \"{name}\"{near}")))
         }
     }
 }

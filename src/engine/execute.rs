@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::error::did_you_mean;
 use crate::sql::Statement;
 use crate::sql::StatementKind;
+use crate::sql::spelled;
 use crate::time::Day;
 
 impl Engine {
@@ -59,7 +60,7 @@ impl Engine {
         let table = Table::default()
             .texts("column", columns.iter().map(|(column, _)| Some(column)))
             .texts("type", columns.iter().map(|(_, kind)| Some(kind)))
-            .texts("in_sql", columns.iter().map(|(column, _)| Some(show::quoted(column))));
+            .texts("in_sql", columns.iter().map(|(column, _)| Some(spelled(column))));
         Ok(rows(table.batch()?))
     }
 

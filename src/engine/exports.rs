@@ -72,7 +72,7 @@ impl Engine {
 
 /// A time as people type it; a day alone is its first moment, in UTC unless a zone is set.
 fn moment(text: &str, zone: Option<Tz>) -> Result<Micros> {
-    parse_instant(text, zone).map_err(|fault| Error::invalid(format!("\"{text}\" is not a time: {fault}")))
+    parse_instant(text, zone).map_err(|fault| Error::invalid(format!("the time \"{text}\": {fault}")))
 }
 
 fn flag(name: &str, value: &str) -> Result<bool> {

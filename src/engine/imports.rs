@@ -145,7 +145,8 @@ impl Proposal {
         }
         if unreadable > 0 {
             notes.push(format!(
-                "{unreadable} rows are no JSON objects with a definitionId, and will be refused"
+                "{unreadable} rows are no JSON objects with a definitionId, and will be refused; --map says how rows \
+                 of another shape become events (docs/maps.md)"
             ));
         }
         let changed = proposed.iter().filter(|one| one.new || !one.added.is_empty());
@@ -164,7 +165,38 @@ fn mapping(request: &ImportRequest) -> Result<Option<Mapping>> {
 async fn sources(request: &ImportRequest) -> Result<Vec<Source>> {
     let inputs = request.inputs.clone();
     let name = request.source.clone().unwrap_or_else(|| format!("stdin {}", uuid::Uuid::new_v4()));
-    tokio::task::spawn_blocking(move || expand(&inputs, &name, &ObjectStoreOptions::default()))
+    let sources = tokio::task::spawn_blocking(move || expand(&inputs, &name, &ObjectStoreOptions::default()))
         .await
-        .internal(|| "looking for the inputs broke off".to_owned())?
+        .internal(|| "looking for the inputs broke off".to_owned())??;
+    if request.map.is_none()
+        && let Some(table) = sources.iter().find(|source| is_csv(&source.name))
+    {
+        return Err(Error::invalid(format!(
+            "\"{}\" is CSV by its name: --map says how its rows become events (docs/maps.md)",
+            table.name
+        )));
+    }
+    Ok(sources)
+}
+
+/// Whether the name says that the rows are no JSON, packed or not.
+fn is_csv(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let name = [".gz", ".zst"].iter().find_map(|packed| name.strip_suffix(packed)).unwrap_or(&name);
+    name.ends_with(".csv") || name.ends_with(".tsv")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_of_text_is_known_by_its_name_packed_or_not() {
+        for csv in ["/a/b.csv", "/a/b.CSV.gz", "s3://a/b.tsv.zst"] {
+            assert!(is_csv(csv), "{csv}");
+        }
+        for other in ["/a.csv/b.json", "/a/csv", "/a/b.json.gz", "-"] {
+            assert!(!is_csv(other), "{other}");
+        }
+    }
 }

@@ -14,7 +14,6 @@ pub struct Names {
     pub tables: Vec<TableNames>,
     /// Each with its documentation, which may be empty.
     pub functions: Vec<(String, String)>,
-    pub keywords: Vec<String>,
     pub definitions: Vec<String>,
 }
 
@@ -31,9 +30,8 @@ impl Engine {
             .iter()
             .map(|name| (name.clone(), session.function(name).map(help).unwrap_or_default()))
             .collect();
-        let keywords = known.keywords.iter().map(|word| (*word).to_owned()).collect();
         let definitions = self.storage().registry().iter().map(|one| one.id.to_string()).collect();
-        Ok(Names { tables, functions, keywords, definitions })
+        Ok(Names { tables, functions, definitions })
     }
 }
 

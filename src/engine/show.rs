@@ -11,6 +11,7 @@ use crate::schema::Columns;
 use crate::schema::Definition;
 use crate::schema::PropertyType;
 use crate::schema::Rule;
+use crate::sql::spelled;
 
 /// One row a definition.
 pub(crate) fn definitions<'a>(
@@ -29,15 +30,16 @@ pub(crate) fn definitions<'a>(
 
 /// One row a column of the event's table: how events spell it, its type, and how SQL spells it.
 pub(crate) fn columns(definition: &Definition) -> Result<RecordBatch> {
+    // Whether it is always there, as a mandatory property is.
     let system = [
-        ("eventId", "String", "unique over the whole store"),
-        ("personId", "Numeric", "the person, as a number of our own"),
-        ("externalPersonId", "String", "the person, as your systems know it"),
-        ("sessionId", "String", "of events from the web"),
-        ("occurredTime", "DateTime", "when it happened"),
-        ("receivedTime", "DateTime", "when the store took it"),
-        ("day", "Date", "the UTC day of occurredTime; prunes files"),
-        ("seq", "Numeric", "the order in which the store took events"),
+        ("eventId", "String", true, "unique over the whole store; made up when none is sent"),
+        ("personId", "Numeric", true, "the person, as a number of our own"),
+        ("externalPersonId", "String", false, "the person, as your systems know it"),
+        ("sessionId", "String", false, "of events from the web"),
+        ("occurredTime", "DateTime", true, "when it happened"),
+        ("receivedTime", "DateTime", true, "when the store took it"),
+        ("day", "Date", true, "the UTC day of occurredTime; prunes files"),
+        ("seq", "Numeric", true, "the order in which the store took events"),
     ];
     let columns = Columns::of(definition);
     let own = || definition.properties.iter().zip(columns.properties());
@@ -53,17 +55,20 @@ pub(crate) fn columns(definition: &Definition) -> Result<RecordBatch> {
                 .map(|one| Some(one.1.to_owned()))
                 .chain(own().map(|(one, _)| Some(type_name(&one.kind)))),
         )
-        .flags("required", system.iter().map(|_| false).chain(own().map(|(one, _)| one.required)))
+        .flags("required", system.iter().map(|one| one.2).chain(own().map(|(one, _)| one.required)))
         .texts(
             "in_sql",
             system
                 .iter()
                 .map(|one| Some(one.0.to_owned()))
-                .chain(own().map(|(_, column)| Some(quoted(&column.sql)))),
+                .chain(own().map(|(_, column)| Some(spelled(&column.sql)))),
         )
         .texts(
             "note",
-            system.iter().map(|one| Some(one.2.to_owned())).chain(own().map(|(one, _)| rules(&one.rules))),
+            system
+                .iter()
+                .map(|one| Some(one.3.to_owned()))
+                .chain(own().map(|(one, _)| Some(rules(&one.rules)))),
         )
         .batch()
 }
@@ -78,7 +83,7 @@ fn type_name(kind: &PropertyType) -> String {
     }
 }
 
-fn rules(rules: &[Rule]) -> Option<String> {
+fn rules(rules: &[Rule]) -> String {
     let said: Vec<_> = rules
         .iter()
         .map(|rule| match rule {
@@ -88,17 +93,7 @@ fn rules(rules: &[Rule]) -> Option<String> {
             Rule::DayFirst => "also as DD/MM/YYYY HH:MM:ss".to_owned(),
         })
         .collect();
-    (!said.is_empty()).then(|| said.join("; "))
-}
-
-/// A name as SQL needs it: quoted when it is not a plain word, or is one that SQL means something by.
-pub(crate) fn quoted(name: &str) -> String {
-    let plain = name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    let keyword = datafusion::sql::sqlparser::keywords::ALL_KEYWORDS
-        .binary_search(&name.to_ascii_uppercase().as_str())
-        .is_ok();
-    if plain && !keyword { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+    said.join("; ")
 }
 
 /// Whether an id fits a pattern of SQL's `LIKE`; upper and lower case count.
@@ -135,14 +130,42 @@ pub(crate) fn type_name_of(kind: &DataType) -> String {
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::BooleanArray;
+    use arrow::array::StringArray;
+
     use super::*;
+    use crate::schema::Category;
+    use crate::schema::Property;
+    use crate::value::ScalarType;
 
     #[test]
-    fn names_are_quoted_where_sql_needs_it() {
-        assert_eq!(quoted("venueId"), "venueId");
-        assert_eq!(quoted("select"), "\"select\"");
-        assert_eq!(quoted("a\"b"), "\"a\"\"b\"");
-        assert_eq!(quoted("group by"), "\"group by\"");
+    fn a_description_quotes_no_more_than_sql_needs_and_says_what_is_always_there() {
+        let definition = Definition {
+            id: "cart".parse().unwrap(),
+            title: "Cart".to_owned(),
+            description: String::new(),
+            category: Category::External,
+            subcategory: None,
+            template: None,
+            enabled: true,
+            properties: ["title", "select"].map(|name| Property::scalar(name, ScalarType::String)).to_vec(),
+            defaults: Vec::new(),
+        };
+        let batch = columns(&definition).unwrap();
+        let texts = |name: &str| -> Vec<String> {
+            let column = batch.column_by_name(name).unwrap().as_any().downcast_ref::<StringArray>().unwrap();
+            column.iter().map(|text| text.unwrap().to_owned()).collect()
+        };
+        let required = batch.column_by_name("required").unwrap();
+        let required = required.as_any().downcast_ref::<BooleanArray>().unwrap();
+        let always: Vec<_> = texts("property")
+            .into_iter()
+            .zip(required.iter())
+            .filter_map(|(name, required)| required.unwrap().then_some(name))
+            .collect();
+        assert_eq!(always, ["eventId", "personId", "occurredTime", "receivedTime", "day", "seq"]);
+        assert_eq!(texts("in_sql")[6..], ["day", "seq", "title", "\"select\""]);
+        assert_eq!(texts("note")[9], "");
     }
 
     #[test]

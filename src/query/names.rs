@@ -4,7 +4,6 @@ use arrow::datatypes::DataType;
 use datafusion::catalog::CatalogProvider;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::Documentation;
-use datafusion::sql::sqlparser::keywords::ALL_KEYWORDS;
 
 use crate::error::Error;
 use crate::error::Result;
@@ -17,8 +16,6 @@ use crate::query::catalog::MAIN;
 pub struct Names {
     pub tables: Vec<TableNames>,
     pub functions: Vec<String>,
-    /// In capitals.
-    pub keywords: Vec<&'static str>,
 }
 
 /// A table and its columns with their types, in the order of the table.
@@ -54,7 +51,7 @@ impl Names {
                 tables.push(TableNames { name, columns: columns.collect() });
             }
         }
-        Self { tables, functions: functions(state), keywords: ALL_KEYWORDS.to_vec() }
+        Self { tables, functions: functions(state) }
     }
 }
 

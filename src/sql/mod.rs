@@ -2,10 +2,14 @@
 
 mod cursor;
 mod parser;
+mod spelling;
 mod split;
 mod statement;
 
 pub use parser::parse;
+pub use spelling::KEYWORDS;
+pub use spelling::quoted;
+pub use spelling::spelled;
 pub use split::is_complete;
 pub use statement::AlterEvent;
 pub use statement::Change;

@@ -25,6 +25,7 @@ use crate::cli::print::written;
 use crate::cli::terminal::Terminal;
 use crate::error::Context;
 use crate::error::Error;
+use crate::error::Kind;
 use crate::error::Result;
 
 /// So many rows decide how wide the columns of a table are, and the prompt shows no more than these.
@@ -88,7 +89,13 @@ impl Output {
         }
     }
 
-    async fn write<S>(&self, schema: &SchemaRef, rows: S, started: Instant, sink: Sink<'_>) -> Result<Shown>
+    async fn write<S>(
+        &self,
+        schema: &SchemaRef,
+        mut rows: S,
+        started: Instant,
+        sink: Sink<'_>,
+    ) -> Result<Shown>
     where
         S: Stream<Item = Result<RecordBatch>> + Unpin,
     {
@@ -98,6 +105,9 @@ impl Output {
             let format = self.format.name();
             Err(Error::invalid(format!("{format} is not for a terminal; give it a file or a pipe")))
         } else {
+            // Until there is something to show, the screen and the keyboard belong to the prompt and not to a pager.
+            let first = rows.next().await.transpose()?;
+            let rows = futures::stream::iter(first.map(Ok)).chain(rows);
             // How long it will be is not known yet; the pager itself leaves short answers on the screen.
             let out = sink.open(&self.terminal, self.prompt);
             stream(self.format, schema, rows, started, out).await
@@ -249,13 +259,13 @@ impl WholeFile {
         name.push(".part");
         let part = (!special).then(|| path.with_file_name(name));
         let open = part.as_deref().unwrap_or(path);
-        let file = File::create(open).unavailable(|| format!("could not create \"{}\"", path.display()))?;
+        let file = File::create(open).map_err(|error| refused("create", path, error))?;
         Ok(Self { out: BufWriter::with_capacity(64 * 1024, file), path: path.to_owned(), part })
     }
 
     fn append(path: &Path) -> Result<Self> {
         let file = File::options().append(true).create(true).open(path);
-        let file = file.unavailable(|| format!("could not open \"{}\"", path.display()))?;
+        let file = file.map_err(|error| refused("open", path, error))?;
         Ok(Self { out: BufWriter::with_capacity(64 * 1024, file), path: path.to_owned(), part: None })
     }
 
@@ -286,6 +296,16 @@ impl Drop for WholeFile {
             let _ = fs::remove_file(part);
         }
     }
+}
+
+/// A place where no file can be is the user's to mend; of the rest the disk is to blame.
+fn refused(doing: &str, path: &Path, error: io::Error) -> Error {
+    let kind = match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Kind::NotFound,
+        io::ErrorKind::PermissionDenied | io::ErrorKind::IsADirectory => Kind::Invalid,
+        _ => Kind::Unavailable,
+    };
+    Error::new(kind, format!("could not {doing} \"{}\"", path.display())).with_source(error)
 }
 
 /// Whether the reader of our output went away.
@@ -390,6 +410,29 @@ pub(crate) mod tests {
         block_on(output.show(&schema, stream::iter([Ok(numbers(2))]), Instant::now())).unwrap();
         assert_eq!(fs::read_to_string(path).unwrap(), "n\n0\n1\n");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn nothing_is_shown_of_an_answer_that_fails_before_its_first_row() {
+        for format in [Format::Csv, Format::Json, Format::Table] {
+            let mut bytes = Vec::new();
+            let rows = stream::iter([Err(Error::cancelled("stopped"))]);
+            let sink = Sink::Given(Box::new(&mut bytes));
+            let output = Output { format, ..Output::default() };
+            assert!(block_on(output.write(&numbers(0).schema(), rows, Instant::now(), sink)).is_err());
+            assert_eq!(bytes, b"");
+        }
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_the_users_to_mend() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("none").join("answer.csv");
+        let output = Output { format: Format::Csv, file: Some(path), ..Output::default() };
+        let error =
+            block_on(output.show(&numbers(0).schema(), stream::iter([Ok(numbers(1))]), Instant::now()))
+                .unwrap_err();
+        assert_eq!(error.kind(), Kind::NotFound);
     }
 
     #[test]

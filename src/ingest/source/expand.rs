@@ -160,9 +160,8 @@ fn hidden(path: &Path) -> bool {
 }
 
 fn missing(name: &str, error: io::Error) -> Error {
-    let kind = match error.kind() {
-        io::ErrorKind::NotFound => Kind::NotFound,
-        _ => Kind::Unavailable,
-    };
-    Error::new(kind, format!("could not open \"{name}\"")).with_source(error)
+    match error.kind() {
+        io::ErrorKind::NotFound => Error::not_found(format!("there is no file or folder \"{name}\"")),
+        _ => Error::unavailable(format!("could not open \"{name}\"")).with_source(error),
+    }
 }

@@ -252,7 +252,7 @@ fn a_folder_is_all_its_files_in_order_without_hidden_ones_and_each_once() {
 
     let refused =
         |input: &str| expand(&[at(input)], "-", &ObjectStoreOptions::default()).unwrap_err().to_string();
-    assert!(refused("d.json").contains("could not open"));
+    assert!(refused("d.json").contains("there is no file or folder"));
     assert!(refused("*.parquet").contains("holds no files to import"));
 }
 
