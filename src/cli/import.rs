@@ -19,6 +19,7 @@ use crate::engine::ImportRequest;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
+use crate::ingest::Code;
 use crate::ingest::Progress;
 use crate::ingest::Report;
 
@@ -145,6 +146,9 @@ fn summary(report: &Report, elapsed: Duration, quiet: bool) -> String {
     if report.refused > 0 {
         text.push_str(&format!("  {:>12} refused\n", grouped(report.refused)));
         text.push_str(&refused(report));
+        if report.reasons.contains_key(&Code::UnknownDefinition) {
+            text.push_str("Definitions can be proposed from the data: add --define\n");
+        }
         text.push_str("Refused rows are kept: SELECT * FROM system.rejected;\n");
         text.push_str("When the cause is mended: milepost import --replay\n");
     }
@@ -169,7 +173,6 @@ fn refused(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ingest::Code;
     use crate::ingest::Sample;
 
     fn report() -> Report {
@@ -212,6 +215,14 @@ Refused rows are kept: SELECT * FROM system.rejected;
 When the cause is mended: milepost import --replay
 ";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn who_has_no_definitions_is_told_how_to_come_by_them() {
+        let told = "Definitions can be proposed from the data: add --define\n";
+        let unknown = Report { reasons: [(Code::UnknownDefinition, 5)].into(), ..report() };
+        assert!(summary(&unknown, Duration::from_secs(2), false).contains(told));
+        assert!(!summary(&report(), Duration::from_secs(2), false).contains(told));
     }
 
     #[test]

@@ -145,10 +145,12 @@ impl Lines {
 }
 
 async fn run_script(engine: &Engine, given: Given<'_>, output: &Output, answers: &mut u32) -> Result<()> {
+    // The time is said on standard error, so that the answer is the same with it and without.
+    let untimed = Output { timing: false, ..output.clone() };
     for statement in engine.parse(given.text)? {
         let single = output.file.is_some() || output.format.is_binary();
         let started = Instant::now();
-        match interruptible(ask(engine, &statement, output, single && *answers > 0)).await? {
+        match interruptible(ask(engine, &statement, &untimed, single && *answers > 0)).await? {
             // The reader of the pipe has gone. One who closes his pager may still want the next answer.
             Told::Rows(shown) if !shown.all && !output.terminal.stdout => return Ok(()),
             Told::Rows(shown) => {

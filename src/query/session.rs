@@ -1,5 +1,6 @@
 //! `Queries`, what all queries share, and `Session`, in which one person asks about one snapshot.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -8,8 +9,10 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::task::Poll;
 
+use arrow::datatypes::Schema;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
+use arrow::record_batch::RecordBatchOptions;
 use datafusion::catalog::CatalogProviderList;
 use datafusion::catalog::MemoryCatalogProviderList;
 use datafusion::datasource::physical_plan::FileGroup;
@@ -58,6 +61,7 @@ use crate::query::statement::permit;
 use crate::query::statement::permit_plan;
 use crate::query::system::SystemTable;
 use crate::query::uniques::UniquePersonsExec;
+use crate::query::wording::heading;
 use crate::storage::snapshot::Snapshot;
 
 /// The url under which scans find the lake's object store; paths in it are those of `DataFile`.
@@ -249,7 +253,7 @@ impl Session {
         let task = Arc::new(frame.task_ctx());
         let plan = frame.create_physical_plan().await.map_err(|error| self.failure(error))?;
         let stream = execute_stream(Arc::clone(&plan), task).map_err(|error| self.failure(error))?;
-        Ok(Rows { stream, plan })
+        Ok(Rows::new(stream, plan))
     }
 
     /// How a question would be answered, as an indented tree of operators.
@@ -288,17 +292,26 @@ fn half_changed() -> Error {
 pub struct Rows {
     stream: SendableRecordBatchStream,
     plan: Arc<dyn ExecutionPlan>,
+    /// The stream's schema, with the columns named as people would.
+    schema: SchemaRef,
+    renamed: bool,
 }
 
 impl fmt::Debug for Rows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rows").field("schema", &self.stream.schema()).finish_non_exhaustive()
+        f.debug_struct("Rows").field("schema", &self.schema).finish_non_exhaustive()
     }
 }
 
 impl Rows {
+    fn new(stream: SendableRecordBatchStream, plan: Arc<dyn ExecutionPlan>) -> Self {
+        let schema = with_headings(stream.schema());
+        let renamed = schema != stream.schema();
+        Self { stream, plan, schema, renamed }
+    }
+
     pub fn schema(&self) -> SchemaRef {
-        self.stream.schema()
+        Arc::clone(&self.schema)
     }
 
     /// How many files of the lake have been read, and of how many, for showing how far the query is.
@@ -347,6 +360,29 @@ impl Stream for Rows {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> Poll<Option<Self::Item>> {
         let polled = self.stream.poll_next_unpin(context);
-        polled.map(|next| next.map(|batch| batch.map_err(|error| translate(error, Known::default))))
+        polled.map(|next| {
+            next.map(|batch| {
+                let batch = batch.map_err(|error| translate(error, Known::default))?;
+                if !self.renamed {
+                    return Ok(batch);
+                }
+                let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+                RecordBatch::try_new_with_options(self.schema(), batch.columns().to_vec(), &rows)
+                    .internal(|| "could not name the columns of the answer".to_owned())
+            })
+        })
     }
+}
+
+/// Columns that nobody has named are called by their expressions; those are spelled as in SQL, unless two columns
+/// would then have one name.
+fn with_headings(schema: SchemaRef) -> SchemaRef {
+    let named = schema.fields().iter().map(|field| heading(field.name()));
+    let names: HashSet<String> = named.clone().collect();
+    if names.len() < schema.fields().len() {
+        return schema;
+    }
+    let fields =
+        schema.fields().iter().zip(named).map(|(field, name)| field.as_ref().clone().with_name(name));
+    Arc::new(Schema::new_with_metadata(fields.collect::<Vec<_>>(), schema.metadata().clone()))
 }

@@ -153,6 +153,15 @@ fn without_rust(line: &str) -> String {
 
 /// The text with our names for Arrow's types, and values as SQL writes them: `Int64(1)` is `1`.
 pub(crate) fn types(text: &str) -> String {
+    reread(text, true)
+}
+
+/// The name of a column that nobody has named, with its values as SQL writes them; other names stay as they are.
+pub(crate) fn heading(name: &str) -> String {
+    reread(name, false)
+}
+
+fn reread(text: &str, bare_types: bool) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
@@ -169,6 +178,9 @@ pub(crate) fn types(text: &str) -> String {
             continue;
         };
         match parenthesis(after) {
+            None if bare_types => out.push_str(ours),
+            None => out.push_str(word),
+            Some(_) if WITH_DETAILS.contains(&word) && !bare_types => out.push_str(word),
             Some(inner) if WITH_DETAILS.contains(&word) => {
                 out.push_str(ours);
                 rest = &after[inner.len() + 2..];
@@ -177,7 +189,6 @@ pub(crate) fn types(text: &str) -> String {
                 out.push_str(&value(inner));
                 rest = &after[inner.len() + 2..];
             }
-            None => out.push_str(ours),
         }
     }
     out
@@ -211,6 +222,14 @@ mod tests {
         assert_eq!(types("Timestamp(µs, \"UTC\") - Utf8"), "DateTime - String");
         assert_eq!(types("f(Utf8(\"1 (hour)\"), Int64(1), Int64Array)"), "f('1 (hour)', 1, Int64Array)");
         assert_eq!(types("Int64("), "Numeric(");
+    }
+
+    #[test]
+    fn a_heading_has_values_as_sql_writes_them_and_keeps_its_words() {
+        assert_eq!(heading("round(sum(x) / Int64(2),Int64(1))"), "round(sum(x) / 2,1)");
+        assert_eq!(heading("time_bucket(Utf8(\"1 hour\"),t)"), "time_bucket('1 hour',t)");
+        assert_eq!(heading("Boolean or Date32"), "Boolean or Date32");
+        assert_eq!(heading("größe Timestamp(1)"), "größe Timestamp(1)");
     }
 
     #[test]

@@ -35,6 +35,9 @@ impl DirLock {
     /// # Errors
     /// `Unavailable` if another writer holds it, with its process id and start, or if the file cannot be opened.
     pub fn acquire(dir: &Path, now: Micros) -> Result<Self> {
+        if fs::metadata(dir).is_ok_and(|there| !there.is_dir()) {
+            return Err(Error::invalid(format!("the data directory \"{}\" is a file", dir.display())));
+        }
         fs::create_dir_all(dir)
             .unavailable(|| format!("could not make the data directory \"{}\"", dir.display()))?;
         let path = dir.join(LOCK_FILE);
@@ -96,6 +99,14 @@ mod tests {
         let _lock = DirLock::acquire(dir.path(), Micros(0)).unwrap();
         let text = fs::read_to_string(dir.path().join(LOCK_FILE)).unwrap();
         assert_eq!(text, format!("{}\n1970-01-01T00:00:00Z\n", process::id()));
+    }
+
+    #[test]
+    fn a_file_is_no_data_directory() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let refused = DirLock::acquire(file.path(), Micros(0)).unwrap_err();
+        assert_eq!(refused.kind(), Kind::Invalid);
+        assert!(refused.message().ends_with("is a file"), "{refused}");
     }
 
     #[test]

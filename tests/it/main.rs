@@ -10,5 +10,6 @@ mod durability;
 mod export;
 mod first_contact;
 mod import;
+mod mistakes;
 mod queries;
 mod sql;

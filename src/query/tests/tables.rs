@@ -240,3 +240,17 @@ async fn files_that_are_read_whole_need_no_sort_by_person() {
         ["e4", "e6", "e5", "e7"]
     );
 }
+
+#[tokio::test]
+async fn columns_without_a_name_are_headed_by_what_was_asked() {
+    let session = shop().await.session();
+    let headed = async |sql: &str| -> Vec<String> {
+        let rows = session.run(sql).await.unwrap();
+        let schema = rows.schema();
+        let batches = rows.collect().await.unwrap();
+        assert!(!batches.is_empty() && batches.iter().all(|batch| batch.schema() == schema));
+        schema.fields().iter().map(|field| field.name().clone()).collect()
+    };
+    assert_eq!(headed("SELECT 1, 'a', count(*) FROM pageView").await, ["1", "'a'", "count(*)"]);
+    assert_eq!(headed("SELECT 1, CAST(2 AS INT) AS \"1\"").await, ["Int64(1)", "1"]);
+}
