@@ -386,6 +386,7 @@ async fn a_data_file_is_encoded_as_its_readers_expect() {
         assert!(column.column_index_offset().is_some());
     }
     assert!(group.column(3).bloom_filter_offset().is_some());
+    assert_eq!(group.column(5).compression(), Compression::SNAPPY);
     assert!(matches!(group.column(6).compression(), Compression::ZSTD(_)));
 }
 
