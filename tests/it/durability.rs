@@ -48,17 +48,21 @@ fn a_store_has_one_writer_and_readers_beside_it() {
     let store = Store::with_seats();
     store.import("a", &many(10)).fine();
     let mut writer = store.spawn(["import", "--quiet", "--source", "slow", "-"]);
-    // The writer holds the lock once it has opened the store; until then a second one may come first.
-    let refused = (0..100)
-        .map(|_| {
-            std::thread::sleep(Duration::from_millis(50));
-            store.import("b", "")
-        })
-        .find(|run| run.code == Some(3));
-    let message = refused.map(|run| run.stderr).unwrap_or_default();
+    // The writer holds the lock once the lock's file says its process; asking before that could come first.
+    let held_by = writer.id().to_string();
+    let names_it = |text: String| text.split(|c: char| !c.is_ascii_digit()).any(|word| word == held_by);
+    let lock = store.path("data").join("LOCK");
+    for _ in 0..600 {
+        if std::fs::read_to_string(&lock).is_ok_and(names_it) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let second = store.import("b", "");
     let reader = store.run(["--read-only", "sql", "--format", "csv", "-c", "SELECT COUNT(*) FROM pageView"]);
     drop(writer.stdin.take());
     writer.wait().unwrap();
+    let message = second.fails(3);
     assert!(message.contains("--read-only"), "{message}");
     assert_eq!(reader.fine(), "count(*)\n10\n");
 }
