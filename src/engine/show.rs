@@ -39,7 +39,12 @@ pub(crate) fn columns(definition: &Definition) -> Result<RecordBatch> {
         ("occurredTime", "DateTime", true, "when it happened"),
         ("receivedTime", "DateTime", true, "when the store took it"),
         ("day", "Date", true, "the UTC day of occurredTime; prunes files"),
-        ("seq", "Numeric", true, "the order in which the store took events"),
+        (
+            "seq",
+            "Numeric",
+            true,
+            "a number for each event, rising with the batches in which the store took them",
+        ),
     ];
     let columns = Columns::of(definition);
     let own = || definition.properties.iter().zip(columns.properties());

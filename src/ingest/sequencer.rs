@@ -74,6 +74,8 @@ pub(crate) struct Sequencer {
     bytes: usize,
     events: usize,
     refused_bytes: usize,
+    /// When the store took the events of the batch: one time for all of them takes no space.
+    received: Option<Micros>,
     pub report: Report,
 }
 
@@ -84,10 +86,11 @@ impl Sequencer {
             persons,
             create_persons,
             last_seq,
-            batch: Batch { last_seq, ..Batch::default() },
+            batch: Batch { last_seq, renumber: true, ..Batch::default() },
             bytes: 0,
             events: 0,
             refused_bytes: 0,
+            received: None,
             report: Report::default(),
         }
     }
@@ -179,7 +182,8 @@ impl Sequencer {
             let keep = BooleanArray::from(sorted.keep);
             rows = filter_record_batch(&all, &keep).internal(doing)?.columns().to_vec();
         }
-        let received = TimestampMicrosecondArray::from_value(now.0, kept).with_timezone("UTC");
+        let received = *self.received.get_or_insert(now);
+        let received = TimestampMicrosecondArray::from_value(received.0, kept).with_timezone("UTC");
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(table.schema.fields().len());
         let mut rows = rows.into_iter();
         let persons: ArrayRef = Arc::new(Int64Array::from(sorted.persons));
@@ -246,7 +250,8 @@ impl Sequencer {
 
     /// What was gathered, if anything was; the next batch begins.
     pub(crate) fn batch(&mut self) -> Option<Batch> {
-        let next = Batch { last_seq: self.last_seq, ..Batch::default() };
+        let next = Batch { last_seq: self.last_seq, renumber: true, ..Batch::default() };
+        self.received = None;
         let batch = std::mem::replace(&mut self.batch, next);
         (self.bytes, self.events, self.refused_bytes) = (0, 0, 0);
         let empty = batch.events.is_empty()

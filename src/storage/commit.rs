@@ -48,6 +48,8 @@ pub struct Batch {
     pub replayed: Vec<i64>,
     /// The sequence number of the last event of this batch, or of an earlier one if it has none.
     pub last_seq: i64,
+    /// Nobody has seen the sequence numbers yet, so they may be given anew, in the order in which rows lie in files.
+    pub renumber: bool,
 }
 
 /// A batch on its way; it goes on also when this is dropped.
@@ -97,7 +99,7 @@ impl Storage {
         }
         let number = self.catalog.next_batch()?;
         let writing = self.mark.begin()?;
-        let Batch { events, persons, sources, rejected, replayed, last_seq } = batch;
+        let Batch { events, persons, sources, rejected, replayed, last_seq, renumber } = batch;
 
         let run = match self.seal(number).await {
             Ok(run) => run,
@@ -111,7 +113,7 @@ impl Storage {
         let _ = sealed.send(());
         self.reached(Step::IdsSealed)?;
 
-        let files = match self.write_events(number, events).await {
+        let files = match self.write_events(number, events, renumber).await {
             Ok(files) => files,
             Err(error) => {
                 self.abandon(&[])?;
@@ -165,7 +167,12 @@ impl Storage {
             .internal(|| "the sealing of event ids broke off".to_owned())?
     }
 
-    async fn write_events(self: &Arc<Self>, number: i64, events: Vec<EventBatch>) -> Result<Vec<FileRecord>> {
+    async fn write_events(
+        self: &Arc<Self>,
+        number: i64,
+        events: Vec<EventBatch>,
+        renumber: bool,
+    ) -> Result<Vec<FileRecord>> {
         if events.is_empty() {
             return Ok(Vec::new());
         }
@@ -174,7 +181,7 @@ impl Storage {
             let registry = storage.registry();
             let stem = format!("b{number:08}");
             let latest = |id: &str| registry.get(id).cloned();
-            write::write_files(&storage.layout, storage.config.threads, &stem, events, latest)
+            write::write_files(&storage.layout, storage.config.threads, &stem, events, renumber, latest)
         };
         tokio::task::spawn_blocking(work).await.internal(|| "the writing of a batch broke off".to_owned())?
     }

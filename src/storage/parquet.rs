@@ -1,8 +1,8 @@
 //! How a data file is written: encodings by column, sort order, page index, bloom filter, and durable when done.
 //!
 //! What is read most (who and when) is delta-packed and not compressed further, which reads twice as fast for a fifth
-//! more space; other numbers, times and flags are dictionary and snappy; texts and lists are dictionary and zstd. A file holds the events of one definition and one UTC day, sorted by
-//! `(personId, occurredTime, seq)`.
+//! more space; all else is dictionary and zstd, but numbers, times and flags of small files are snappy. A file holds the
+//! events of one definition and one UTC day, sorted by `(personId, occurredTime, seq)`.
 
 use std::fs::File;
 use std::path::Path;
@@ -27,6 +27,7 @@ use crate::schema::EVENT_ID;
 use crate::schema::OCCURRED_TIME;
 use crate::schema::PERSON_ID;
 use crate::schema::SEQ;
+use crate::schema::SESSION_ID;
 use crate::storage::stats;
 use crate::storage::stats::FileStats;
 
@@ -34,8 +35,11 @@ use crate::storage::stats::FileStats;
 const ROW_GROUP_ROWS: usize = 262_144;
 /// Rows of a page, the least that a point read decodes.
 const PAGE_ROWS: usize = 20_000;
-/// Of a hundred ids that are not in a row group, how many its bloom filter lets through: five.
-const BLOOM_FALSE_POSITIVES: f64 = 0.05;
+/// The share of the ids that are not in a row group that its bloom filter lets through, at most. A filter's size is a power
+/// of two, so this is half a byte to one byte a row, and most filters let far fewer through.
+const BLOOM_FALSE_POSITIVES: f64 = 0.3;
+/// A file of so many rows has its numbers compressed as its texts are.
+const ZSTD_NUMBERS_ROWS: usize = 16_384;
 /// Version of what is written here, for whoever looks at a file alone; the catalog guards the whole directory.
 const FORMAT_VERSION: &str = "1";
 /// The key under which the version stands in a file.
@@ -108,16 +112,21 @@ fn properties(schema: &SchemaRef, rows: usize) -> WriterProperties {
     }
     // Numbers, times and flags are small once their dictionary has taken them; opening a zstd stream for each of many
     // small files costs more than it saves.
+    let numbers = if rows < ZSTD_NUMBERS_ROWS { Compression::SNAPPY } else { zstd };
     for field in schema.fields().iter().filter(|field| !sorted_by.contains(&field.name().as_str())) {
         if field.data_type().is_primitive() || field.data_type() == &DataType::Boolean {
             let column = ColumnPath::from(field.name().as_str());
-            builder = builder.set_column_compression(column, Compression::SNAPPY);
+            builder = builder.set_column_compression(column, numbers);
         }
     }
     // Ids never repeat, so a dictionary only costs; of the other encodings this is the smallest for random ids and
     // within a tenth of the smallest for counted ones.
     let event_id = ColumnPath::from(EVENT_ID);
+    // Ids of sessions repeat, but next to each other, where zstd sees it without the places in a dictionary.
+    let session_id = ColumnPath::from(SESSION_ID);
     builder
+        .set_column_dictionary_enabled(session_id.clone(), false)
+        .set_column_encoding(session_id, Encoding::DELTA_LENGTH_BYTE_ARRAY)
         .set_column_dictionary_enabled(event_id.clone(), false)
         .set_column_encoding(event_id.clone(), Encoding::DELTA_LENGTH_BYTE_ARRAY)
         .set_column_bloom_filter_enabled(event_id.clone(), true)

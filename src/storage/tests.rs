@@ -195,6 +195,47 @@ async fn a_batch_reads_back_sorted_and_whole() {
     assert_eq!(storage.catalog().last_seq().unwrap(), 1000);
 }
 
+/// `(seq, event id)` of all events of a table.
+async fn numbered(storage: &Storage, id: &str) -> Vec<(i64, String)> {
+    let snapshot = storage.snapshot().await.unwrap();
+    let mut found = Vec::new();
+    for file in &snapshot.tables[id].files {
+        let rows = read(storage, file);
+        let seqs = rows.column_by_name(SEQ).unwrap().as_primitive::<Int64Type>().values().to_vec();
+        let ids = rows.column_by_name(EVENT_ID).unwrap().as_string::<i32>();
+        found.extend(seqs.into_iter().zip(ids.iter().map(|id| id.unwrap().to_owned())));
+    }
+    found
+}
+
+#[tokio::test]
+async fn new_numbers_rise_by_definition_day_person_and_time_and_ties_stay_in_the_order_of_arrival() {
+    let dir = TempDir::new().unwrap();
+    let storage = open(&dir).await;
+    let views = [(11, 2, 1, 5), (12, 2, 0, 9), (15, 1, 0, 9), (16, 1, 0, 9), (14, 1, 0, 9)];
+    let buys = [(17, 1, 0, 0), (13, 3, 0, 0)];
+    let events = || vec![events(&storage, "view", &views), events(&storage, "buy", &buys)];
+    storage
+        .commit(Batch { events: events(), last_seq: 17, renumber: true, ..Batch::default() })
+        .await
+        .unwrap();
+    let named = |rows: &[(i64, &str)]| -> Vec<(i64, String)> {
+        rows.iter().map(|(seq, id)| (*seq, (*id).to_owned())).collect()
+    };
+    assert_eq!(numbered(&storage, "buy").await, named(&[(11, "e17"), (12, "e13")]));
+    let expected = named(&[(13, "e14"), (14, "e15"), (15, "e16"), (16, "e12"), (17, "e11")]);
+    assert_eq!(numbered(&storage, "view").await, expected);
+}
+
+#[tokio::test]
+async fn numbers_with_a_gap_are_kept_so_that_none_is_given_twice() {
+    let dir = TempDir::new().unwrap();
+    let storage = open(&dir).await;
+    let events = vec![events(&storage, "buy", &[(21, 2, 0, 0), (23, 1, 0, 0)])];
+    storage.commit(Batch { events, last_seq: 23, renumber: true, ..Batch::default() }).await.unwrap();
+    assert_eq!(numbered(&storage, "buy").await, [(23, "e23".to_owned()), (21, "e21".to_owned())]);
+}
+
 #[tokio::test]
 async fn a_snapshot_is_the_same_object_until_something_changes_and_then_stays_as_it_was() {
     let dir = TempDir::new().unwrap();
@@ -262,7 +303,7 @@ async fn compaction_makes_one_sorted_file_a_day_and_keeps_every_event_once() {
 async fn a_large_day_becomes_files_of_about_the_target_size_in_order() {
     let dir = TempDir::new().unwrap();
     drop(open(&dir).await);
-    let storage = Storage::open(StorageConfig { target_file_bytes: 20_000, ..config(&dir) }).await.unwrap();
+    let storage = Storage::open(StorageConfig { target_file_bytes: 12_000, ..config(&dir) }).await.unwrap();
     for number in 0..20 {
         let rows = some(1 + number * 200, 200, 1);
         let events = vec![events(&storage, "view", &rows)];

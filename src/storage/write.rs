@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use arrow::array::ArrayRef;
+use arrow::array::Int64Array;
 use arrow::array::RecordBatch;
 use arrow::compute::interleave_record_batch;
 use arrow::datatypes::SchemaRef;
@@ -15,6 +17,7 @@ use crate::error::Result;
 use crate::schema::Columns;
 use crate::schema::Definition;
 use crate::schema::EventBatch;
+use crate::schema::SEQ;
 use crate::storage::adapt;
 use crate::storage::delta::FileRecord;
 use crate::storage::keys::SortKey;
@@ -44,6 +47,8 @@ struct Partition<'a> {
     day: Day,
     rows: Vec<Row>,
     path: String,
+    /// The sequence number of its first row, when the rows are numbered anew.
+    first_seq: Option<i64>,
 }
 
 /// A row, and where it is: the place of its batch in the table, and its place in the batch.
@@ -57,17 +62,23 @@ struct Row {
 /// Writes all events to files that are durable and that no log names yet; the latest versions of their definitions
 /// decide the columns. When it fails, it removes what it wrote.
 ///
-/// `stem` begins the name of each file; a random part follows.
+/// `stem` begins the name of each file; a random part follows. With `renumber` the sequence numbers of the events are
+/// dealt out anew in the order of definition, day, person and time, where they were in the order of arrival: numbers
+/// that rise by one take no space. Equal times of a person in a definition stay in the order of arrival.
 pub(crate) fn write_files(
     layout: &Layout,
     threads: usize,
     stem: &str,
     events: Vec<EventBatch>,
+    renumber: bool,
     latest: impl Fn(&str) -> Result<Arc<Definition>>,
 ) -> Result<Vec<FileRecord>> {
     let tables = tables(events, latest)?;
     let by_table = pool::run(threads, tables.iter().collect(), |table| partitions_of(table, stem))?;
     let mut partitions: Vec<Partition<'_>> = by_table.into_iter().flatten().collect();
+    if renumber {
+        deal_out_seqs(&mut partitions);
+    }
     let paths: Vec<PathBuf> = partitions.iter().map(|partition| layout.local(&partition.path)).collect();
     let folders: BTreeSet<PathBuf> =
         paths.iter().filter_map(|path| path.parent().map(PathBuf::from)).collect();
@@ -133,25 +144,58 @@ fn partitions_of<'a>(table: &'a Table, stem: &str) -> Result<Vec<Partition<'a>>>
         .map(|(day, rows)| {
             let day = Day(i32::try_from(day).internal(|| "a day is out of range".to_owned())?);
             let name = format!("{stem}-{}", uuid::Uuid::new_v4().simple());
-            Ok(Partition { table, day, rows, path: layout::data_path(id, day, &name)? })
+            Ok(Partition { table, day, rows, path: layout::data_path(id, day, &name)?, first_seq: None })
         })
         .collect()
 }
 
+/// Gives each partition its stretch of the sequence numbers, unless these have gaps.
+fn deal_out_seqs(partitions: &mut [Partition<'_>]) {
+    let seqs = || partitions.iter().flat_map(|partition| &partition.rows).map(|row| row.key.2);
+    let (Some(least), Some(greatest)) = (seqs().min(), seqs().max()) else {
+        return;
+    };
+    let count: usize = partitions.iter().map(|partition| partition.rows.len()).sum();
+    if i64::try_from(count).ok() != greatest.checked_sub(least).and_then(|span| span.checked_add(1)) {
+        return;
+    }
+    let mut next = least;
+    for partition in partitions {
+        partition.first_seq = Some(next);
+        next += partition.rows.len() as i64;
+    }
+}
+
 fn write_partition(layout: &Layout, mut partition: Partition<'_>) -> Result<FileRecord> {
-    let Partition { table, day, ref mut rows, path } = partition;
+    let Partition { table, day, ref mut rows, path, first_seq } = partition;
     rows.sort_unstable_by_key(|row| row.key);
     let batches: Vec<&RecordBatch> = table.rows.iter().collect();
     let mut writer = DataFileWriter::create(&layout.local(&path), &table.schema, rows.len())?;
     let mut places = Vec::with_capacity(CHUNK_ROWS);
+    let mut next_seq = first_seq;
     for chunk in rows.chunks(CHUNK_ROWS) {
         places.clear();
         places.extend(chunk.iter().map(|row| (row.batch as usize, row.row as usize)));
         let gathered = interleave_record_batch(&batches, &places)
             .map_err(|error| Error::internal("could not gather rows for a data file").with_source(error))?;
+        let gathered = match &mut next_seq {
+            Some(next) => numbered(&gathered, next)?,
+            None => gathered,
+        };
         writer.write(&gathered)?;
     }
     Ok(record(table.definition.id.as_str(), day, path, writer.finish()?))
+}
+
+/// The same rows, numbered from `next` on.
+fn numbered(rows: &RecordBatch, next: &mut i64) -> Result<RecordBatch> {
+    let doing = || "could not number the rows of a data file".to_owned();
+    let first = *next;
+    *next += rows.num_rows() as i64;
+    let mut columns: Vec<ArrayRef> = rows.columns().to_vec();
+    columns[rows.schema_ref().index_of(SEQ).internal(doing)?] =
+        Arc::new(Int64Array::from_iter_values(first..*next));
+    RecordBatch::try_new(rows.schema(), columns).internal(doing)
 }
 
 /// What the log will need to know of a file.

@@ -209,7 +209,7 @@ async fn very_many_small_sources_are_one_batch_and_are_not_all_named_when_skippe
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rows_keep_the_order_of_the_input_over_chunks_threads_and_definitions() {
+async fn rows_and_persons_keep_the_order_of_the_input_over_chunks_and_threads() {
     let (fixture, storage) = Fixture::new().await;
     let mut lines = String::new();
     for n in 0..40_000 {
@@ -233,12 +233,17 @@ async fn rows_keep_the_order_of_the_input_over_chunks_threads_and_definitions() 
     let mut events = stored(&storage, "sale").await;
     events.extend(stored(&storage, "visit").await);
     events.sort_unstable();
+    assert!((1..).zip(&events).all(|(seq, event)| event.0 == seq), "no gap in seq");
+    events.sort_unstable_by_key(|event| event.2);
     // Persons are numbered as they appear, 0 first.
     let mut numbers = HashMap::new();
+    let mut last_of = HashMap::new();
     for (n, (seq, person, value, received)) in (0..).zip(events) {
         let next = i64::try_from(numbers.len()).unwrap() + 1;
         let expected = *numbers.entry(n * 7_919 % 501).or_insert(next);
-        assert_eq!((seq, person, value, received), (n + 1, expected, n, NOW.0));
+        assert_eq!((person, value, received), (expected, n, NOW.0));
+        let before = last_of.insert((person, n % 3 == 0), seq);
+        assert!(before.is_none_or(|before| before < seq), "event {n} has the number {seq} after {before:?}");
     }
     assert_eq!(storage.catalog().last_seq().unwrap(), 40_000);
 }
@@ -274,7 +279,8 @@ async fn a_killed_import_goes_on_behind_its_last_batch() {
     assert_eq!(i64::try_from(report.stored).unwrap() + before, 29_970);
     assert_eq!(report.duplicates, 0);
     let events = stored(&storage, "sale").await;
-    let values: Vec<i64> = events.iter().map(|event| event.2).collect();
+    let mut values: Vec<i64> = events.iter().map(|event| event.2).collect();
+    values.sort_unstable();
     let expected: Vec<i64> = (0..30_000).filter(|n| n % 1_000 != 500).collect();
     assert_eq!(values, expected);
     assert!((1..).zip(&events).all(|(seq, event)| event.0 == seq), "no gap in seq");
@@ -311,7 +317,8 @@ async fn unknown_persons_are_created_where_the_identifier_allows_it() {
     let again = ImportOptions { again: true, ..ImportOptions::default() };
     let report = fixture.import_with(&storage, &[path], again).await.unwrap();
     assert_eq!(reasons(&report), [("unknown_person", 1), ("person_contradiction", 2)]);
-    let persons: Vec<_> = stored(&storage, "sale").await.iter().map(|event| (event.2, event.1)).collect();
+    let mut persons: Vec<_> = stored(&storage, "sale").await.iter().map(|event| (event.2, event.1)).collect();
+    persons.sort_unstable();
     assert_eq!(persons, [(1, 1), (3, 90210), (4, 90210), (5, 90211), (8, 1), (9, 1)]);
     let held = storage.persons();
     assert_eq!(held.external_id(PersonId(1)), Some("crm-1"));
