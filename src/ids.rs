@@ -32,8 +32,14 @@ impl DefinitionId {
         &self.0
     }
 
-    /// The id that a title stands for: `Item Added to Cart` becomes `itemAddedToCart`.
+    /// The id that a title stands for: `Item Added to Cart` becomes `itemAddedToCart`. A title with a letter that an
+    /// id cannot have is refused, for an id without that letter would be another word.
     pub fn from_title(title: &str) -> Result<Self> {
+        if let Some(letter) = title.chars().find(|letter| letter.is_alphanumeric() && !letter.is_ascii()) {
+            return Err(Error::invalid(format!(
+                "no id follows from the title \"{title}\", for \"{letter}\" is no ASCII letter or digit; give an id"
+            )));
+        }
         let mut id = String::new();
         for word in title.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()) {
             let mut letters = word.chars();
@@ -94,6 +100,10 @@ mod tests {
         assert_eq!(id("Item Added to Cart").unwrap(), "itemAddedToCart");
         assert_eq!(id("  SMS sent! ").unwrap(), "sMSSent");
         assert!(id("购物").is_err());
+        // Not `berfallNacht`: an id never loses a letter of its title.
+        let error = id("Überfall Nacht").unwrap_err().to_string();
+        assert!(error.contains("\"Ü\" is no ASCII letter"), "{error}");
+        assert_eq!(id("Sale – now!").unwrap(), "saleNow");
         assert!(id(&"long ".repeat(20)).is_err());
     }
 

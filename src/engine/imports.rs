@@ -111,8 +111,10 @@ impl Engine {
             for source in sources {
                 for chunk in source.open(framing)? {
                     let chunk = chunk?;
-                    proposer
-                        .see(&mapping.as_ref().map_or_else(|| chunk.clone(), |mapping| mapping.map(&chunk)));
+                    match &mapping {
+                        Some(mapping) => proposer.see(&mapping.map(&chunk)),
+                        None => proposer.see(&chunk),
+                    }
                 }
             }
             Proposal::new(&proposer.propose(&registry)?, proposer.unreadable())

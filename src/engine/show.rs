@@ -139,23 +139,13 @@ mod tests {
     use arrow::array::StringArray;
 
     use super::*;
-    use crate::schema::Category;
     use crate::schema::Property;
     use crate::value::ScalarType;
 
     #[test]
     fn a_description_quotes_no_more_than_sql_needs_and_says_what_is_always_there() {
-        let definition = Definition {
-            id: "cart".parse().unwrap(),
-            title: "Cart".to_owned(),
-            description: String::new(),
-            category: Category::External,
-            subcategory: None,
-            template: None,
-            enabled: true,
-            properties: ["title", "select"].map(|name| Property::scalar(name, ScalarType::String)).to_vec(),
-            defaults: Vec::new(),
-        };
+        let properties = ["title", "select"].map(|name| Property::scalar(name, ScalarType::String)).to_vec();
+        let definition = Definition::external("cart".parse().unwrap(), "Cart", properties);
         let batch = columns(&definition).unwrap();
         let texts = |name: &str| -> Vec<String> {
             let column = batch.column_by_name(name).unwrap().as_any().downcast_ref::<StringArray>().unwrap();

@@ -141,21 +141,11 @@ fn file_name(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schema::Category;
     use crate::schema::Property;
 
     fn columns(names: &[&str]) -> Vec<Column> {
-        let definition = Definition {
-            id: "cart1".parse().unwrap(),
-            title: "Cart".to_owned(),
-            description: String::new(),
-            category: Category::External,
-            subcategory: None,
-            template: None,
-            enabled: true,
-            properties: names.iter().map(|name| Property::scalar(*name, ScalarType::String)).collect(),
-            defaults: Vec::new(),
-        };
+        let properties = names.iter().map(|name| Property::scalar(*name, ScalarType::String)).collect();
+        let definition = Definition::external("cart1".parse().unwrap(), "Cart", properties);
         Columns::of(&definition).properties().to_vec()
     }
 
