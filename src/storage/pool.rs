@@ -7,7 +7,7 @@ use std::thread;
 use crate::error::Error;
 use crate::error::Result;
 
-/// The answers of all jobs, in no order. After a failure no new job is begun, and the first failure is returned.
+/// The answers of all jobs, in the order of the jobs, whoever was faster. After a failure no new job is begun, and the first failure is returned.
 pub(crate) fn run<J: Send, A: Send>(
     threads: usize,
     jobs: Vec<J>,
@@ -17,13 +17,13 @@ pub(crate) fn run<J: Send, A: Send>(
     if threads == 1 {
         return jobs.into_iter().map(work).collect();
     }
-    let waiting = Mutex::new(jobs.into_iter());
+    let waiting = Mutex::new(jobs.into_iter().enumerate());
     let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
     let worker = || {
         let mut answers = Vec::new();
-        while let Some(job) = next() {
+        while let Some((place, job)) = next() {
             match work(job) {
-                Ok(answer) => answers.push(answer),
+                Ok(answer) => answers.push((place, answer)),
                 Err(error) => {
                     while next().is_some() {}
                     return Err(error);
@@ -42,12 +42,18 @@ pub(crate) fn run<J: Send, A: Send>(
                 Err(error) => failure = failure.or(Some(error)),
             }
         }
-        failure.map_or(Ok(all), Err)
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        all.sort_unstable_by_key(|(place, _)| *place);
+        Ok(all.into_iter().map(|(_, answer)| answer).collect())
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Barrier;
+
     use super::*;
 
     #[test]
@@ -56,6 +62,21 @@ mod tests {
         answers.sort_unstable();
         assert_eq!(answers, (0..100).map(|job| job * 2).collect::<Vec<_>>());
         assert!(run(3, Vec::<i32>::new(), Ok).unwrap().is_empty());
+    }
+
+    #[test]
+    fn answers_come_in_the_order_of_the_jobs_when_a_later_job_is_done_first() {
+        // The second job ends after the third, which the thread of the first then does too.
+        let (begun, done) = (Barrier::new(2), Barrier::new(2));
+        let answers = run(2, vec![0, 1, 2], |job| {
+            match job {
+                0 => _ = begun.wait(),
+                1 => _ = (begun.wait(), done.wait()),
+                _ => _ = done.wait(),
+            }
+            Ok(job)
+        });
+        assert_eq!(answers.unwrap(), [0, 1, 2]);
     }
 
     #[test]

@@ -149,7 +149,7 @@ fn partitions_of<'a>(table: &'a Table, stem: &str) -> Result<Vec<Partition<'a>>>
         .collect()
 }
 
-/// Gives each partition its stretch of the sequence numbers, unless these have gaps.
+/// Gives each partition, in their order, its stretch of the sequence numbers, unless these have gaps.
 fn deal_out_seqs(partitions: &mut [Partition<'_>]) {
     let seqs = || partitions.iter().flat_map(|partition| &partition.rows).map(|row| row.key.2);
     let (Some(least), Some(greatest)) = (seqs().min(), seqs().max()) else {
