@@ -86,7 +86,7 @@ impl Sequencer {
             persons,
             create_persons,
             last_seq,
-            batch: Batch { last_seq, renumber: true, ..Batch::default() },
+            batch: empty_after(last_seq),
             bytes: 0,
             events: 0,
             refused_bytes: 0,
@@ -250,9 +250,8 @@ impl Sequencer {
 
     /// What was gathered, if anything was; the next batch begins.
     pub(crate) fn batch(&mut self) -> Option<Batch> {
-        let next = Batch { last_seq: self.last_seq, renumber: true, ..Batch::default() };
+        let batch = std::mem::replace(&mut self.batch, empty_after(self.last_seq));
         self.received = None;
-        let batch = std::mem::replace(&mut self.batch, next);
         (self.bytes, self.events, self.refused_bytes) = (0, 0, 0);
         let empty = batch.events.is_empty()
             && batch.persons.is_empty()
@@ -336,6 +335,11 @@ impl Sequencer {
         self.persons.add(person.clone(), identifiers.clone());
         self.batch.persons.push((person, identifiers));
     }
+}
+
+/// A batch that nothing is in yet. Nobody sees the numbers of its events before it is stored.
+fn empty_after(last_seq: i64) -> Batch {
+    Batch { last_seq, renumber: true, ..Batch::default() }
 }
 
 /// The rows of one table as they were decided.
