@@ -8,6 +8,7 @@ mod events;
 mod failure;
 mod files;
 mod functions;
+mod hot;
 mod layout;
 mod names;
 mod people;
@@ -24,6 +25,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod uniques;
+mod whole;
 mod wording;
 
 pub use names::FunctionHelp;

@@ -20,6 +20,7 @@ use datafusion::datasource::physical_plan::FileScanConfigBuilder;
 use datafusion::datasource::physical_plan::FileSource;
 use datafusion::datasource::physical_plan::ParquetSource;
 use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
+use datafusion::datasource::physical_plan::parquet::ParquetFileReaderFactory;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::execution::object_store::ObjectStoreUrl;
@@ -41,12 +42,14 @@ use crate::query::files::LakeFile;
 use crate::query::files::extent;
 use crate::query::functions::external::ExternalPersonId;
 use crate::query::functions::json_text::PropertiesJson;
+use crate::query::hot::HotColumns;
 use crate::query::layout::DEFINITION_ID;
 use crate::query::layout::Origin;
 use crate::query::layout::SqlColumn;
 use crate::query::layout::shown;
 use crate::query::layout::time_type;
 use crate::query::source::LakeSource;
+use crate::query::whole::Whole;
 use crate::schema::Columns;
 use crate::schema::DAY;
 use crate::schema::OCCURRED_TIME;
@@ -55,11 +58,16 @@ use crate::schema::SEQ;
 use crate::storage::snapshot::DataFile;
 use crate::storage::snapshot::Snapshot;
 
+/// What a text takes in memory, by and large, in bytes.
+const TEXT_WIDTH: usize = 48;
+
 /// What every table of a session reads from.
 #[derive(Debug)]
 pub(crate) struct Lake {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) url: ObjectStoreUrl,
+    /// Decoded columns of files that were asked for before.
+    pub(crate) hot: Arc<HotColumns>,
 }
 
 /// A scan that is about to be planned.
@@ -93,15 +101,19 @@ impl Scan<'_> {
         let store = state.runtime_env().object_store(&self.lake.url)?;
         let cache = state.runtime_env().cache_manager.get_file_metadata_cache();
         let options = &state.config_options().execution.parquet;
+        let files: Arc<dyn ParquetFileReaderFactory> =
+            Arc::new(CachedParquetFileReaderFactory::new(store, cache));
+        let whole =
+            Whole { hot: Arc::clone(&self.lake.hot), files: Arc::clone(&files), fill: self.fills(&table) };
         let mut parquet = ParquetSource::new(table)
             .with_table_parquet_options(TableParquetOptions { global: options.clone(), ..Default::default() })
-            .with_parquet_file_reader_factory(Arc::new(CachedParquetFileReaderFactory::new(store, cache)));
+            .with_parquet_file_reader_factory(files);
         if let Some(condition) = conjunction(self.conditions.iter().cloned()) {
             let df_schema = DFSchema::try_from(Arc::clone(&schema))?;
             let condition = state.create_physical_expr(condition, &df_schema)?;
             parquet = parquet.with_predicate(condition).with_pushdown_filters(true);
         }
-        let source: Arc<dyn FileSource> = Arc::new(LakeSource::new(Arc::new(parquet), kept, self.of));
+        let source: Arc<dyn FileSource> = Arc::new(LakeSource::new(Arc::new(parquet), whole, kept, self.of));
         let source = source.try_pushdown_projection(&projection)?.unwrap_or(source);
 
         // With a file to itself each group keeps the order of its file.
@@ -114,6 +126,16 @@ impl Scan<'_> {
             .with_limit(self.limit)
             .build();
         Ok(DataSourceExec::from_data_source(config))
+    }
+
+    /// Whether what is read is worth keeping in memory: it is all read, unless there is a limit, and it is not more
+    /// than half of what can be kept.
+    fn fills(&self, table: &TableSchema) -> bool {
+        let rows: u64 = self.files.iter().map(|one| one.file().rows).sum();
+        let widths = table.file_schema().fields().iter().map(|field| field.data_type().primitive_width());
+        let width: usize = widths.map(|width| width.unwrap_or(TEXT_WIDTH)).sum();
+        let bytes = usize::try_from(rows).unwrap_or(usize::MAX).saturating_mul(width);
+        self.limit.is_none() && self.lake.hot.welcomes(bytes)
     }
 
     /// The columns of the files that are needed and no others, then those of the path.

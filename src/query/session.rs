@@ -51,6 +51,7 @@ use crate::query::catalog::MAIN;
 use crate::query::failure::Known;
 use crate::query::failure::translate;
 use crate::query::functions;
+use crate::query::hot::HotColumns;
 use crate::query::names;
 use crate::query::names::FunctionHelp;
 use crate::query::names::Names;
@@ -84,6 +85,7 @@ pub struct QueryConfig {
 #[derive(Clone)]
 pub struct Queries {
     base: Arc<SessionState>,
+    pub(crate) hot: Arc<HotColumns>,
     url: ObjectStoreUrl,
 }
 
@@ -110,7 +112,7 @@ impl Queries {
         for function in functions::aggregates() {
             state.register_udaf(function).internal(described)?;
         }
-        Ok(Self { base: Arc::new(state), url })
+        Ok(Self { base: Arc::new(state), hot: Arc::new(HotColumns::new(hot_bytes(&config))), url })
     }
 
     /// A session over a snapshot, whose files are in `store`, with `system` as the tables `system.*`.
@@ -121,7 +123,8 @@ impl Queries {
         system: &[Arc<dyn SystemTable>],
     ) -> Result<Session> {
         self.base.runtime_env().register_object_store(self.url.as_ref(), store);
-        Ok(Session::new(self.base.as_ref().clone(), self.url.clone(), snapshot, system))
+        let shared = Shared { url: self.url.clone(), hot: Arc::clone(&self.hot) };
+        Ok(Session::new(self.base.as_ref().clone(), shared, snapshot, system))
     }
 }
 
@@ -139,7 +142,7 @@ fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
 fn runtime(config: &QueryConfig) -> Result<RuntimeEnv> {
     // The five greediest operators are named when memory runs out.
     let named = NonZeroUsize::new(5).unwrap_or(NonZeroUsize::MIN);
-    let pool = TrackConsumersPool::new(FairSpillPool::new(config.memory_bytes), named);
+    let pool = TrackConsumersPool::new(FairSpillPool::new(config.memory_bytes - hot_bytes(config)), named);
     let disk =
         DiskManagerBuilder::default().with_mode(DiskManagerMode::Directories(vec![config.spill_dir.clone()]));
     RuntimeEnvBuilder::new()
@@ -148,6 +151,11 @@ fn runtime(config: &QueryConfig) -> Result<RuntimeEnv> {
         .with_metadata_cache_limit((config.memory_bytes / 16).clamp(16 * MIB, 256 * MIB))
         .build()
         .unavailable(|| format!("could not use \"{}\" for spill files", config.spill_dir.display()))
+}
+
+/// How much of the memory decoded columns may take.
+fn hot_bytes(config: &QueryConfig) -> usize {
+    (config.memory_bytes / 8).min(1024 * MIB)
 }
 
 fn session_config(config: &QueryConfig) -> SessionConfig {
@@ -171,11 +179,18 @@ fn session_config(config: &QueryConfig) -> SessionConfig {
     session
 }
 
+/// Where sessions find the lake, and what is in memory of it.
+#[derive(Clone)]
+struct Shared {
+    url: ObjectStoreUrl,
+    hot: Arc<HotColumns>,
+}
+
 /// One person's questions about one snapshot, with the settings and views made on the way.
 pub struct Session {
     context: SessionContext,
     catalog: Arc<LakeCatalog>,
-    url: ObjectStoreUrl,
+    shared: Shared,
     system: Vec<Arc<dyn SystemTable>>,
     /// The statements that made and dropped views, to make them again over another snapshot.
     views: Mutex<Vec<String>>,
@@ -190,11 +205,11 @@ impl fmt::Debug for Session {
 impl Session {
     fn new(
         mut state: SessionState,
-        url: ObjectStoreUrl,
+        shared: Shared,
         snapshot: Arc<Snapshot>,
         system: &[Arc<dyn SystemTable>],
     ) -> Self {
-        let lake = Arc::new(Lake { snapshot, url: url.clone() });
+        let lake = Arc::new(Lake { snapshot, url: shared.url.clone(), hot: Arc::clone(&shared.hot) });
         let catalog = Arc::new(LakeCatalog::new(lake, system));
         let list = MemoryCatalogProviderList::new();
         list.register_catalog(CATALOG.to_owned(), Arc::clone(&catalog) as _);
@@ -202,7 +217,7 @@ impl Session {
         Self {
             context: SessionContext::new_with_state(state),
             catalog,
-            url,
+            shared,
             system: system.to_vec(),
             views: Mutex::default(),
         }
@@ -211,7 +226,7 @@ impl Session {
     /// The same session over another snapshot: settings stay, and views see the new events. A view that the snapshot
     /// cannot answer any more is gone.
     pub async fn at(&self, snapshot: Arc<Snapshot>) -> Result<Self> {
-        let next = Self::new(self.context.state(), self.url.clone(), snapshot, &self.system);
+        let next = Self::new(self.context.state(), self.shared.clone(), snapshot, &self.system);
         let views = self.views.lock().map_err(|_| half_changed())?.clone();
         for statement in views {
             if let Ok(plan) = next.plan(&statement).await {

@@ -24,23 +24,27 @@ use datafusion_datasource::morsel::Morselizer;
 use object_store::ObjectStore;
 
 use crate::query::files::Extent;
+use crate::query::whole::Whole;
+use crate::query::whole::WholeScan;
 
 /// Reads files of the lake; all but [`FileSource::fmt_extra`] is the Parquet source's own.
 #[derive(Clone)]
 pub(crate) struct LakeSource {
     parquet: Arc<dyn FileSource>,
+    whole: Whole,
+    batch_size: Option<usize>,
     kept: Extent,
     of: Extent,
 }
 
 impl LakeSource {
-    /// `kept` is what `parquet` will read, `of` what the table has.
-    pub(crate) fn new(parquet: Arc<dyn FileSource>, kept: Extent, of: Extent) -> Self {
-        Self { parquet, kept, of }
+    /// `kept` is what `parquet` and `whole` will read, `of` what the table has.
+    pub(crate) fn new(parquet: Arc<dyn FileSource>, whole: Whole, kept: Extent, of: Extent) -> Self {
+        Self { parquet, whole, batch_size: None, kept, of }
     }
 
     fn around(&self, parquet: Arc<dyn FileSource>) -> Arc<dyn FileSource> {
-        Arc::new(Self { parquet, kept: self.kept, of: self.of })
+        Arc::new(Self { parquet, ..self.clone() })
     }
 }
 
@@ -60,7 +64,17 @@ impl FileSource for LakeSource {
         base_config: &FileScanConfig,
         partition: usize,
     ) -> Result<Box<dyn Morselizer>> {
-        self.parquet.create_morselizer(object_store, base_config, partition)
+        let parquet = self.parquet.create_morselizer(object_store, base_config, partition)?;
+        let Some(batch_size) = self.batch_size else { return Ok(parquet) };
+        let scan = WholeScan {
+            table: self.parquet.table_schema(),
+            filter: self.parquet.filter(),
+            projection: self.parquet.projection(),
+            batch_size,
+            partition,
+            metrics: self.parquet.metrics(),
+        };
+        self.whole.morselizer(parquet, scan)
     }
 
     fn table_schema(&self) -> &TableSchema {
@@ -68,7 +82,8 @@ impl FileSource for LakeSource {
     }
 
     fn with_batch_size(&self, batch_size: usize) -> Arc<dyn FileSource> {
-        self.around(self.parquet.with_batch_size(batch_size))
+        let parquet = self.parquet.with_batch_size(batch_size);
+        Arc::new(Self { parquet, batch_size: Some(batch_size), ..self.clone() })
     }
 
     fn filter(&self) -> Option<Arc<dyn PhysicalExpr>> {

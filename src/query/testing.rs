@@ -28,6 +28,7 @@ use crate::person::Persons;
 use crate::query::Queries;
 use crate::query::QueryConfig;
 use crate::query::Session;
+use crate::query::hot::HotColumns;
 use crate::schema::Columns;
 use crate::schema::Definition;
 use crate::schema::Property;
@@ -147,10 +148,24 @@ impl TestLake {
     }
 
     pub(crate) fn session_within(&self, memory_bytes: usize) -> Session {
-        let spill_dir = std::env::temp_dir().join("milepost-query-tests");
-        let queries = Queries::new(QueryConfig { memory_bytes, threads: 2, spill_dir }).unwrap();
+        self.session_of(&queries(memory_bytes))
+    }
+
+    /// A session that keeps no columns in memory.
+    pub(crate) fn session_that_forgets(&self) -> Session {
+        let mut queries = queries(256 << 20);
+        queries.hot = Arc::new(HotColumns::new(0));
+        self.session_of(&queries)
+    }
+
+    fn session_of(&self, queries: &Queries) -> Session {
         queries.session(self.snapshot(), self.store(), &[]).unwrap()
     }
+}
+
+fn queries(memory_bytes: usize) -> Queries {
+    let spill_dir = std::env::temp_dir().join("milepost-query-tests");
+    Queries::new(QueryConfig { memory_bytes, threads: 2, spill_dir }).unwrap()
 }
 
 fn parquet_bytes(rows: &RecordBatch) -> Vec<u8> {

@@ -1,5 +1,6 @@
 //! What SQL answers over a small lake; each file one theme.
 
+mod again;
 mod counting;
 mod memory;
 mod mistakes;
