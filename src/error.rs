@@ -59,6 +59,10 @@ impl Error {
         Self { kind, message: message.into(), source: None, place: None }
     }
 
+    pub fn exhausted(message: impl Into<String>) -> Self {
+        Self::new(Kind::Exhausted, message)
+    }
+
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(Kind::Invalid, message)
     }

@@ -6,6 +6,7 @@ mod definitions;
 mod execute;
 mod exports;
 mod imports;
+mod ingest;
 mod names;
 mod show;
 mod system;
@@ -16,6 +17,7 @@ use tokio::sync::Mutex;
 use tokio::sync::MutexGuard;
 
 use crate::error::Result;
+use crate::ingest::Ingester;
 use crate::query::Queries;
 use crate::query::QueryConfig;
 use crate::query::Session;
@@ -35,6 +37,11 @@ pub use config::DEFAULT_DATA;
 pub use config::parse_bytes;
 pub use imports::ImportRequest;
 pub use imports::Proposal;
+pub use ingest::Fate;
+pub use ingest::IngestBatch;
+pub use ingest::IngestOptions;
+pub use ingest::IngestReport;
+pub use ingest::RowFate;
 pub use names::Names;
 pub use names::TableNames;
 
@@ -53,7 +60,9 @@ struct Inner {
     /// The session of this process, over the snapshot that it last asked; views and settings live in it.
     session: Mutex<Option<(Arc<Snapshot>, Arc<Session>)>>,
     /// Held by the import that runs: two at once would give out the same persons and sequence numbers.
-    importing: Mutex<()>,
+    importing: Arc<Mutex<()>>,
+    /// Takes events one by one.
+    ingester: Ingester,
 }
 
 impl Engine {
@@ -75,14 +84,10 @@ impl Engine {
             spill_dir: storage.layout().spill(),
         })?;
         let system = system::tables(&storage, &config);
-        let inner = Inner {
-            config,
-            storage,
-            queries,
-            system,
-            session: Mutex::default(),
-            importing: Mutex::default(),
-        };
+        let importing = Arc::new(Mutex::default());
+        let ingester = Ingester::new(Arc::clone(&storage), SystemClock::shared(), Arc::clone(&importing));
+        let session = Mutex::default();
+        let inner = Inner { config, storage, queries, system, session, importing, ingester };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -106,10 +111,13 @@ impl Engine {
         Ok(format!("{} files became {} ({} rows)", done.files_before, done.files_after, done.rows))
     }
 
-    /// Ends the work of this handle. Everything that was acknowledged is on disk already; the directory's lock goes
-    /// with the last handle.
+    /// Ends the work of this handle: what the log alone has comes into the lake, where other programs see it too.
+    /// Everything that was acknowledged is on disk already; the directory's lock goes with the last handle.
     pub async fn close(self) -> Result<()> {
         *self.inner.session.lock().await = None;
+        if !self.config().read_only {
+            self.storage().flush().await?;
+        }
         Ok(())
     }
 

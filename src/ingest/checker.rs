@@ -161,10 +161,23 @@ impl Checker {
         source: &str,
         persons: &Persons,
     ) -> Result<Checked> {
+        let source = fingerprint::source(source);
+        self.check_placed(lines, rows, &|row| (source, row), persons)
+    }
+
+    /// [`Checker::check_rows`] for rows of several sources: `origin` tells for a row's number its source and its number
+    /// there, which the id of an event is made of that has none.
+    pub(crate) fn check_placed(
+        &self,
+        lines: &[u8],
+        rows: impl Iterator<Item = (u64, (usize, usize))>,
+        origin: &dyn Fn(u64) -> (u128, u64),
+        persons: &Persons,
+    ) -> Result<Checked> {
         let mut chunk = Chunk {
             checker: self,
             persons,
-            source: fingerprint::source(source),
+            origin,
             reader: RowReader::new(
                 &self.plans,
                 &self.names,
@@ -219,11 +232,10 @@ fn too_large(bytes: usize) -> Box<Refusal> {
 }
 
 /// One chunk while it is being checked.
-#[derive(Debug)]
 struct Chunk<'c, 'a> {
     checker: &'c Checker,
     persons: &'c Persons,
-    source: u128,
+    origin: &'c dyn Fn(u64) -> (u128, u64),
     reader: RowReader<'c, 'a>,
     /// By plan; made when the first event of a definition comes.
     tables: Vec<Option<TableBuilder>>,
@@ -265,7 +277,8 @@ impl<'a> Chunk<'_, 'a> {
                 fingerprint::event_key(id)
             }
             None => {
-                let made = fingerprint::event_id(self.source, row, raw);
+                let (source, row) = (self.origin)(row);
+                let made = fingerprint::event_id(source, row, raw);
                 let made = from_utf8(&made).unwrap_or_default();
                 table.event_ids.append_value(made);
                 fingerprint::event_key(made)

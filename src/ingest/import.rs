@@ -136,6 +136,8 @@ impl Importer {
         progress: Box<dyn Progress>,
         work: impl FnOnce(&mut Run) -> Result<()> + Send + 'static,
     ) -> Result<Report> {
+        // What is logged has persons and numbers already, and ids that the batches of the import must not seal.
+        self.storage.flush().await?;
         let stop = Arc::new(AtomicBool::new(false));
         let _guard = StopWhenDropped(Arc::clone(&stop));
         let runtime = Handle::current();
@@ -191,7 +193,7 @@ impl Run {
             mapping: options.mapping.clone(),
             persons: RwLock::new(persons.clone()),
         };
-        let sequencer = Sequencer::new(persons, options.create_persons, storage.catalog().last_seq()?);
+        let sequencer = Sequencer::new(persons, options.create_persons, storage.last_seq());
         let shared = Arc::new(shared);
         let committing = None;
         Ok(Self { storage, clock, options, runtime, stop, progress, shared, sequencer, committing })

@@ -4,6 +4,8 @@
 //! source ─ chunks of JSON lines ─▶ checker (N threads) ─▶ sequencer (one) ─▶ storage.commit
 //!                                  row: keys, types,      persons, duplicates,
 //!                                  rules, columns         seq, in input order
+//!
+//! live: rows of many callers ─▶ checker ─▶ sequencer ─▶ the log, one sync for all who wait
 //! ```
 
 mod checker;
@@ -12,6 +14,7 @@ mod fingerprint;
 mod import;
 pub mod json;
 mod keys;
+mod live;
 pub mod map;
 mod number;
 mod plan;
@@ -29,6 +32,12 @@ pub use checker::Checker;
 pub use checker::ROW_BYTES_LIMIT;
 pub use import::ImportOptions;
 pub use import::Importer;
+pub use live::Fate;
+pub use live::IngestBatch;
+pub use live::IngestOptions;
+pub use live::IngestReport;
+pub use live::Ingester;
+pub use live::RowFate;
 pub use report::Code;
 pub use report::Progress;
 pub use report::Quiet;

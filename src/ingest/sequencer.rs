@@ -63,6 +63,26 @@ pub(crate) struct Counts {
     pub duplicates: u64,
 }
 
+/// What was decided about a chunk.
+#[derive(Debug)]
+pub(crate) struct Decided {
+    /// Without the refused ones.
+    pub counts: Counts,
+    /// In the order of the input.
+    pub refused: Vec<Rejection>,
+}
+
+/// A row that was not refused.
+#[derive(Debug)]
+pub(crate) struct Taken<'t> {
+    pub event: &'t Accepted,
+    /// Where its columns are, and its place there.
+    pub table: &'t Table,
+    pub at: usize,
+    /// Its person and its number; none for a duplicate.
+    pub stored: Option<(PersonId, i64)>,
+}
+
 /// Gathers events into batches.
 #[derive(Debug)]
 pub(crate) struct Sequencer {
@@ -107,8 +127,31 @@ impl Sequencer {
 
     /// Takes the rows of one chunk.
     pub(crate) fn take(&mut self, input: &Input<'_>, checked: Checked, ids: &mut EventIds) -> Result<Counts> {
-        let Checked { rows, events, tables, claims, rejections } = checked;
-        self.report.rows += rows;
+        self.report.rows += checked.rows;
+        let known = |key, fingerprint| ids.check(key, fingerprint);
+        let Decided { mut counts, refused } = self.decide(input, checked, known, |_| {})?;
+        counts.refused = u64::try_from(refused.len()).unwrap_or(u64::MAX);
+        self.report.stored += counts.stored;
+        self.report.duplicates += counts.duplicates;
+        let mut left = input.quarantined.clone();
+        for rejection in refused {
+            left.remove(&rejection.row);
+            self.refuse(input.source, rejection, input.now);
+        }
+        self.batch.replayed.extend(left.into_values());
+        Ok(counts)
+    }
+
+    /// Decides about the rows of one chunk and gathers those that are stored: `known` looks ids up, and `tell` is told
+    /// of each row that is not refused.
+    pub(crate) fn decide(
+        &mut self,
+        input: &Input<'_>,
+        checked: Checked,
+        mut known: impl FnMut(u128, u64) -> Result<Verdict>,
+        mut tell: impl FnMut(Taken<'_>),
+    ) -> Result<Decided> {
+        let Checked { rows: _, events, tables, claims, rejections } = checked;
         let mut counts = Counts::default();
         let mut refused: Vec<Rejection> = rejections;
         let mut resolved: Vec<Option<Result<PersonId, Box<Refusal>>>> = vec![None; claims.len()];
@@ -124,7 +167,7 @@ impl Sequencer {
             };
             let verdict = match person {
                 Err(refusal) => Err(refusal),
-                Ok(person) => match ids.check(event.key, fingerprint::of_person(event.payload, person))? {
+                Ok(person) => match known(event.key, fingerprint::of_person(event.payload, person))? {
                     Verdict::New => Ok(Some(person)),
                     Verdict::Duplicate => Ok(None),
                     Verdict::Conflict => Err(conflict(table, place.keep.len())),
@@ -134,12 +177,14 @@ impl Sequencer {
                 Ok(Some(person)) => {
                     self.last_seq += 1;
                     counts.stored += 1;
+                    tell(Taken { event, table, at: place.keep.len(), stored: Some((person, self.last_seq)) });
                     place.persons.push(person.0);
                     place.seqs.push(self.last_seq);
                     place.keep.push(true);
                 }
                 Ok(None) => {
                     counts.duplicates += 1;
+                    tell(Taken { event, table, at: place.keep.len(), stored: None });
                     place.keep.push(false);
                 }
                 Err(mut refusal) => {
@@ -153,17 +198,8 @@ impl Sequencer {
             self.gather(table, sorted, input.now)?;
         }
         refused.sort_by_key(|rejection| rejection.row);
-        counts.refused = u64::try_from(refused.len()).unwrap_or(u64::MAX);
-        self.report.stored += counts.stored;
-        self.report.duplicates += counts.duplicates;
-        let mut left = input.quarantined.clone();
-        for rejection in refused {
-            left.remove(&rejection.row);
-            self.refuse(input.source, rejection, input.now);
-        }
-        self.batch.replayed.extend(left.into_values());
         self.batch.last_seq = self.last_seq;
-        Ok(counts)
+        Ok(Decided { counts, refused })
     }
 
     /// Adds the kept rows of a table to the batch.

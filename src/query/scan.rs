@@ -113,7 +113,9 @@ impl Scan<'_> {
             let condition = state.create_physical_expr(condition, &df_schema)?;
             parquet = parquet.with_predicate(condition).with_pushdown_filters(true);
         }
-        let source: Arc<dyn FileSource> = Arc::new(LakeSource::new(Arc::new(parquet), whole, kept, self.of));
+        let held = Arc::clone(&self.lake.snapshot);
+        let source = LakeSource::new(Arc::new(parquet), whole, kept, self.of, held);
+        let source: Arc<dyn FileSource> = Arc::new(source);
         let source = source.try_pushdown_projection(&projection)?.unwrap_or(source);
 
         // With a file to itself each group keeps the order of its file.

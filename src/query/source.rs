@@ -26,6 +26,7 @@ use object_store::ObjectStore;
 use crate::query::files::Extent;
 use crate::query::whole::Whole;
 use crate::query::whole::WholeScan;
+use crate::storage::snapshot::Snapshot;
 
 /// Reads files of the lake; all but [`FileSource::fmt_extra`] is the Parquet source's own.
 #[derive(Clone)]
@@ -35,12 +36,20 @@ pub(crate) struct LakeSource {
     batch_size: Option<usize>,
     kept: Extent,
     of: Extent,
+    /// Files that somebody holds are not removed, on disk or in memory.
+    _held: Arc<Snapshot>,
 }
 
 impl LakeSource {
-    /// `kept` is what `parquet` and `whole` will read, `of` what the table has.
-    pub(crate) fn new(parquet: Arc<dyn FileSource>, whole: Whole, kept: Extent, of: Extent) -> Self {
-        Self { parquet, whole, batch_size: None, kept, of }
+    /// `kept` is what `parquet` and `whole` will read, `of` what the table has, `held` whose files they are.
+    pub(crate) fn new(
+        parquet: Arc<dyn FileSource>,
+        whole: Whole,
+        kept: Extent,
+        of: Extent,
+        held: Arc<Snapshot>,
+    ) -> Self {
+        Self { parquet, whole, batch_size: None, kept, of, _held: held }
     }
 
     fn around(&self, parquet: Arc<dyn FileSource>) -> Arc<dyn FileSource> {

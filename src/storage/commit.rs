@@ -48,6 +48,8 @@ pub struct Batch {
     pub replayed: Vec<i64>,
     /// The sequence number of the last event of this batch, or of an earlier one if it has none.
     pub last_seq: i64,
+    /// The events are those of the log up to this record, which is done with them then; their ids are the logged ones.
+    pub log_position: Option<u64>,
     /// Nobody has seen the sequence numbers yet, so they may be given anew, in the order in which rows lie in files.
     pub renumber: bool,
 }
@@ -99,12 +101,12 @@ impl Storage {
         }
         let number = self.catalog.next_batch()?;
         let writing = self.mark.begin()?;
-        let Batch { events, persons, sources, rejected, replayed, last_seq, renumber } = batch;
+        let Batch { events, persons, sources, rejected, replayed, last_seq, log_position, renumber } = batch;
 
-        let run = match self.seal(number).await {
+        let run = match self.seal(number, log_position.is_some()).await {
             Ok(run) => run,
             Err(error) => {
-                self.abandon(&[])?;
+                self.abandon(&[], log_position)?;
                 writing.done();
                 return Err(error);
             }
@@ -116,7 +118,7 @@ impl Storage {
         let files = match self.write_events(number, events, renumber).await {
             Ok(files) => files,
             Err(error) => {
-                self.abandon(&[])?;
+                self.abandon(&[], log_position)?;
                 writing.done();
                 return Err(error);
             }
@@ -132,12 +134,13 @@ impl Storage {
             sources,
             rejected,
             replayed,
+            log_position,
         };
         let (record, recorded) = self.record(record).await?;
         if let Err(error) = recorded {
             // The transaction may be there although its answer was lost.
             if self.catalog.next_batch()? <= number {
-                self.abandon(&files)?;
+                self.abandon(&files, log_position)?;
                 writing.done();
                 return Err(error);
             }
@@ -145,9 +148,10 @@ impl Storage {
         self.reached(Step::Recorded)?;
 
         self.event_ids()?.recorded();
+        self.last_seq.fetch_max(last_seq, Ordering::AcqRel);
         self.behind.store(true, Ordering::Release);
         self.add_persons(record.persons).await;
-        let published = self.show(number, files).await;
+        let published = self.show(number, files, log_position).await;
         published.map_err(|error| {
             let message =
                 format!("batch {number} is stored, but not visible yet; it will be after the next start");
@@ -160,9 +164,13 @@ impl Storage {
     }
 
     /// Sorting and syncing some million ids is not for an async thread.
-    async fn seal(self: &Arc<Self>, number: i64) -> Result<Option<String>> {
+    async fn seal(self: &Arc<Self>, number: i64, logged: bool) -> Result<Option<String>> {
         let storage = Arc::clone(self);
-        tokio::task::spawn_blocking(move || storage.event_ids()?.seal(number))
+        let work = move || {
+            let mut ids = storage.event_ids()?;
+            if logged { ids.seal_logged(number) } else { ids.seal(number) }
+        };
+        tokio::task::spawn_blocking(work)
             .await
             .internal(|| "the sealing of event ids broke off".to_owned())?
     }
@@ -196,12 +204,14 @@ impl Storage {
         tokio::task::spawn_blocking(work).await.internal(|| "the recording of a batch broke off".to_owned())
     }
 
-    /// Removes what no record names, and forgets the ids that were checked for it.
-    fn abandon(&self, files: &[FileRecord]) -> Result<()> {
+    /// Removes what no record names, and forgets the ids that were checked for it; those of the log are still known,
+    /// because their events are.
+    fn abandon(&self, files: &[FileRecord], log_position: Option<u64>) -> Result<()> {
         for file in files {
             object::remove_file(&self.layout.local(&file.path))?;
         }
-        self.event_ids()?.discard()
+        let mut ids = self.event_ids()?;
+        if log_position.is_some() { ids.unseal() } else { ids.discard() }
     }
 
     /// Event ids of many batches are looked up faster when their runs are one.
@@ -229,19 +239,28 @@ impl Storage {
     }
 
     /// Lets the tables show a recorded batch, for snapshots all of them at once.
-    async fn show(&self, number: i64, files: Vec<FileRecord>) -> Result<()> {
+    async fn show(&self, number: i64, files: Vec<FileRecord>, log_position: Option<u64>) -> Result<()> {
         let _whole = self.publishing.write().await;
         let registry = self.registry();
         let reached = |step| self.reached(step);
         publish(&self.tables, &registry, &self.config.clock, number, files, reached).await?;
+        // From here on the tables show what the buffers held, so no snapshot may see both.
+        self.buffers.drop_until(log_position.unwrap_or(0));
         self.reached(Step::Published)?;
         self.catalog.mark_published(number)
+    }
+
+    /// Shows what an earlier commit could not, if there is anything.
+    pub(crate) async fn settle(&self) -> Result<()> {
+        let _turn = self.committing.lock().await;
+        if self.behind.load(Ordering::Acquire) { self.catch_up().await } else { Ok(()) }
     }
 
     /// Shows what an earlier commit recorded and could not show.
     async fn catch_up(&self) -> Result<()> {
         let _whole = self.publishing.write().await;
         roll_forward(&self.catalog, &self.tables, &self.registry(), &self.config.clock).await?;
+        self.buffers.drop_until(self.catalog.log_position()?);
         self.behind.store(false, Ordering::Release);
         Ok(())
     }

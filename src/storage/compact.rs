@@ -88,6 +88,11 @@ fn pick_of_day(day: Day, mut files: Vec<&DataFile>, target: u64) -> Option<Rewri
     Some(Rewrite { day, inputs: files.into_iter().cloned().collect(), outputs })
 }
 
+/// The files that are not in memory alone.
+fn on_disk(files: &[DataFile]) -> Vec<DataFile> {
+    files.iter().filter(|file| !layout::is_buffer(&file.path)).cloned().collect()
+}
+
 /// Told from the threads that rewrite.
 pub type OnProgress = dyn Fn(CompactProgress) + Send + Sync;
 
@@ -116,7 +121,7 @@ impl Storage {
             let work: Vec<(Arc<TableFiles>, Vec<Rewrite>)> = snapshot
                 .tables
                 .values()
-                .map(|table| (Arc::clone(table), pick(&table.files, target)))
+                .map(|table| (Arc::clone(table), pick(&on_disk(&table.files), target)))
                 .filter(|(_, rewrites)| !rewrites.is_empty())
                 .collect();
             drop(snapshot);

@@ -5,6 +5,7 @@
 //! LOCK                                              held by the writer
 //! WRITING                                           there while data files may exist that no log names yet
 //! ids/<n>.run                                       event ids of one batch
+//! log/<n>.log                                       events that are safe and not in the lake yet, from record n on
 //! lake/<definition>/_delta_log/                     the Delta log of one definition
 //! lake/<definition>/day=YYYY-MM-DD/<name>.parquet   its events of one UTC day
 //! spill/                                            what running queries could not keep in memory
@@ -27,6 +28,8 @@ use crate::time::Day;
 pub const LOG_FOLDER: &str = "_delta_log";
 /// What the name of a data file ends with.
 const DATA_SUFFIX: &str = ".parquet";
+/// What the names of files in memory begin with, and no others.
+const BUFFER_PREFIX: &str = "buffer-";
 /// Days from 0001-01-01 to 1970-01-01, counted as chrono does.
 const EPOCH_FROM_CE: i32 = 719_163;
 
@@ -63,6 +66,11 @@ impl Layout {
         self.root.join("ids")
     }
 
+    /// The segments of the log.
+    pub fn log(&self) -> PathBuf {
+        self.root.join("log")
+    }
+
     pub fn lake(&self) -> PathBuf {
         self.root.join("lake")
     }
@@ -88,6 +96,17 @@ impl Layout {
 /// The path of a data file in the lake's object store.
 pub fn data_path(definition: &str, day: Day, name: &str) -> Result<String> {
     Ok(format!("{definition}/day={}/{name}{DATA_SUFFIX}", day_text(day)?))
+}
+
+/// The path of a file that is in memory alone: the events of one definition and day that are in the log and not in the
+/// lake yet.
+pub(crate) fn buffer_path(definition: &str, day: Day, number: u64) -> Result<String> {
+    data_path(definition, day, &format!("{BUFFER_PREFIX}{number:012}"))
+}
+
+/// Whether a path in the lake's object store is that of a buffer, which is in memory alone.
+pub fn is_buffer(path: &str) -> bool {
+    path.rsplit('/').next().is_some_and(|name| name.starts_with(BUFFER_PREFIX))
 }
 
 /// The path of a table's data file as its log writes it: without the definition.

@@ -10,24 +10,32 @@
 //!        ─ mark ──▶ the catalog forgets the list of files                            start-up, each commit once
 //! ```
 //!
+//! Events that come one by one go through the log: `live` makes them safe and visible, `flush` makes batches of them.
+//!
 //! One process writes to a data directory, the one that holds its lock; others read beside it.
 
 mod adapt;
+mod buffer;
 mod commit;
 mod compact;
 mod delta;
 mod delta_schema;
 mod durable;
+mod flush;
 mod keys;
+mod live;
 mod merge;
 mod object;
+mod overlay;
 mod parquet;
 mod pool;
+mod record;
 mod recover;
 mod stats;
 mod store;
 mod vacuum;
 mod view;
+mod wal;
 mod write;
 
 pub mod catalog;
@@ -43,9 +51,13 @@ pub use compact::CompactProgress;
 pub use compact::Compacted;
 pub use compact::OnProgress;
 pub use delta::FileRecord;
+pub use flush::Flushed;
+pub use flush::Unflushed;
 pub use layout::Layout;
+pub use live::Turn;
 pub(crate) use object::open_bucket;
 pub(crate) use object::open_local;
+pub use record::LoggedGroup;
 pub use snapshot::DataFile;
 pub use snapshot::Snapshot;
 pub use snapshot::TableFiles;

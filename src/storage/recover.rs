@@ -1,7 +1,7 @@
 //! Start-up: takes the lock, opens what there is, and finishes what a crash left undone.
 //!
 //! Whatever step a crash fell on: a batch that the catalog has is shown by all its tables in the end, once each; files
-//! that neither the catalog nor a log names are removed.
+//! that neither the catalog nor a log names are removed; events of the log that no batch has are taken from there.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -19,10 +19,14 @@ use crate::schema::Registry;
 use crate::schema::StoredRow;
 use crate::storage::Layout;
 use crate::storage::StorageConfig;
+use crate::storage::buffer::Buffers;
 use crate::storage::catalog::Catalog;
 use crate::storage::commit;
 use crate::storage::delta::Tables;
 use crate::storage::event_ids::EventIds;
+use crate::storage::live;
+use crate::storage::live::Log;
+use crate::storage::live::Replayed;
 use crate::storage::lock::DirLock;
 use crate::storage::object;
 use crate::storage::vacuum;
@@ -37,6 +41,9 @@ pub(crate) struct Opened {
     pub persons: Persons,
     /// For a writer.
     pub event_ids: Option<EventIds>,
+    pub log: Option<Log>,
+    pub buffers: Buffers,
+    pub last_seq: i64,
 }
 
 pub(crate) async fn open(config: &StorageConfig, layout: &Layout) -> Result<Opened> {
@@ -58,9 +65,22 @@ pub(crate) async fn open(config: &StorageConfig, layout: &Layout) -> Result<Open
         vacuum::sweep(layout, &tables, config.grace, config.clock.now(), &HashSet::new()).await?;
         object::remove_file(&mark)?;
     }
-    let event_ids = EventIds::open(&layout.ids(), &catalog.id_runs()?, config.event_id_memory)?;
+    let mut event_ids = EventIds::open(&layout.ids(), &catalog.id_runs()?, config.event_id_memory)?;
+    let Replayed { log, buffers, last_seq } =
+        live::replay(config, layout, &catalog, &registry, &mut event_ids)?;
     let persons = catalog.load_persons()?;
-    Ok(Opened { lock: Some(lock), catalog, store, tables, registry, persons, event_ids: Some(event_ids) })
+    Ok(Opened {
+        lock: Some(lock),
+        catalog,
+        store,
+        tables,
+        registry,
+        persons,
+        event_ids: Some(event_ids),
+        log: Some(log),
+        buffers,
+        last_seq,
+    })
 }
 
 fn open_for_reading(layout: &Layout) -> Result<Opened> {
@@ -69,7 +89,18 @@ fn open_for_reading(layout: &Layout) -> Result<Opened> {
     let store = object::open_local(&layout.lake())?;
     let tables = Tables::new(Arc::clone(&store));
     // Persons are read with the first snapshot, after the files that need them.
-    Ok(Opened { lock: None, catalog, store, tables, registry, persons: Persons::default(), event_ids: None })
+    Ok(Opened {
+        lock: None,
+        catalog,
+        store,
+        tables,
+        registry,
+        persons: Persons::default(),
+        event_ids: None,
+        log: None,
+        buffers: Buffers::default(),
+        last_seq: 0,
+    })
 }
 
 /// The definitions that the catalog keeps and those that this version of the program knows beyond them, which are kept

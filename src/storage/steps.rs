@@ -21,6 +21,12 @@ pub enum Step {
     Rewritten,
     /// A table's log has the rewritten files.
     Replaced,
+    /// The catalog shows the persons of events that are not in the log yet.
+    Noted,
+    /// Events are in the log, and their caller does not know yet.
+    Logged,
+    /// Events of the log are in the lake, and still in the log.
+    Flushed,
 }
 
 /// Told about each step. An error stops the operation on the spot, as a crash would: nothing is tidied up.

@@ -7,6 +7,7 @@ use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::sync::RwLock;
 use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicI64;
 use std::thread;
 use std::time::Duration;
 
@@ -19,15 +20,20 @@ use crate::schema::Definition;
 use crate::schema::Registry;
 use crate::storage::Layout;
 use crate::storage::TableTotals;
+use crate::storage::buffer::Buffers;
 use crate::storage::catalog::Catalog;
 use crate::storage::delta::Tables;
 use crate::storage::event_ids::EventIds;
+use crate::storage::live::HeldLog;
 use crate::storage::lock::DirLock;
+use crate::storage::overlay::Overlay;
 use crate::storage::recover;
 use crate::storage::recover::WritingMark;
 use crate::storage::steps::Step;
 use crate::storage::steps::Steps;
 use crate::storage::view::View;
+use crate::storage::wal::Disk;
+use crate::storage::wal::Medium;
 use crate::time::SharedClock;
 
 /// Data files end at about this size when they are compacted.
@@ -36,6 +42,9 @@ const TARGET_FILE_BYTES: u64 = 128 * 1024 * 1024;
 const GRACE: Duration = Duration::from_secs(600);
 /// Of the 1.5 GiB that an import may use; a guess.
 const EVENT_ID_MEMORY: usize = 192 * 1024 * 1024;
+
+/// Segments of the log are trimmed as a whole, and read as a whole.
+const LOG_SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 
 /// How to open a data directory.
 #[derive(Clone, Debug)]
@@ -53,8 +62,12 @@ pub struct StorageConfig {
     /// The most bytes of memory for known event ids; what does not fit is looked up on disk.
     pub event_id_memory: usize,
     pub clock: SharedClock,
+    /// A file of the log that has grown to this size is followed by another.
+    pub log_segment_bytes: u64,
     /// Told about each step of writing; for tests.
     pub steps: Option<Arc<dyn Steps>>,
+    /// The disk under the log; for tests.
+    pub(crate) medium: Option<Arc<dyn Medium>>,
 }
 
 impl StorageConfig {
@@ -68,8 +81,14 @@ impl StorageConfig {
             grace: GRACE,
             event_id_memory: EVENT_ID_MEMORY,
             clock,
+            log_segment_bytes: LOG_SEGMENT_BYTES,
             steps: None,
+            medium: None,
         }
+    }
+
+    pub(crate) fn log_medium(&self) -> Arc<dyn Medium> {
+        self.medium.clone().unwrap_or_else(|| Arc::new(Disk))
     }
 
     /// A reader.
@@ -97,7 +116,14 @@ pub struct Storage {
     pub(crate) mark: WritingMark,
     pub(crate) persons: RwLock<Arc<Persons>>,
     pub(crate) registry: RwLock<Arc<Registry>>,
-    store: Arc<dyn ObjectStore>,
+    /// Logged events that are not in the lake yet.
+    pub(crate) buffers: Arc<Buffers>,
+    pub(crate) log: HeldLog,
+    /// Held by whoever brings the log into the lake.
+    pub(crate) flushing: tokio::sync::Mutex<()>,
+    /// The number of the last event that was taken.
+    pub(crate) last_seq: AtomicI64,
+    pub(crate) store: Arc<Overlay>,
     event_ids: Option<Mutex<EventIds>>,
     /// Let go last.
     _lock: Option<DirLock>,
@@ -124,7 +150,11 @@ impl Storage {
             mark,
             persons: RwLock::new(Arc::new(opened.persons)),
             registry: RwLock::new(Arc::new(opened.registry)),
-            store: opened.store,
+            buffers: Arc::new(opened.buffers),
+            log: opened.log.map(Mutex::new),
+            flushing: tokio::sync::Mutex::default(),
+            last_seq: AtomicI64::new(opened.last_seq),
+            store: Arc::new(Overlay::new(opened.store)),
             event_ids: opened.event_ids.map(Mutex::new),
             _lock: opened.lock,
             config,
@@ -136,9 +166,10 @@ impl Storage {
         &self.layout
     }
 
-    /// The object store that holds the lake; [`DataFile::path`](crate::storage::DataFile) is a path in it.
+    /// The object store that holds the lake; [`DataFile::path`](crate::storage::DataFile) is a path in it. The newest
+    /// events are files in memory, which nobody finds who looks for them on the disk.
     pub fn object_store(&self) -> Arc<dyn ObjectStore> {
-        Arc::clone(&self.store)
+        Arc::clone(&self.store) as Arc<dyn ObjectStore>
     }
 
     pub fn catalog(&self) -> &Catalog {

@@ -13,6 +13,7 @@ use futures::StreamExt;
 use futures::TryStreamExt;
 use futures::stream;
 
+use crate::error::Context;
 use crate::error::Result;
 use crate::person::Persons;
 use crate::schema::Definition;
@@ -22,6 +23,7 @@ use crate::storage::DataFile;
 use crate::storage::Snapshot;
 use crate::storage::Storage;
 use crate::storage::TableFiles;
+use crate::storage::buffer::Shown;
 use crate::storage::delta::Tables;
 
 /// Logs that are read at the same time.
@@ -43,6 +45,9 @@ struct Seen {
     last: Option<Arc<Snapshot>>,
     /// The batch that a reader's persons are as of.
     persons_as_of: i64,
+    /// The buffers, and the tables that have some, as they were last seen.
+    buffers: Shown,
+    buffered: HashMap<String, Arc<TableFiles>>,
 }
 
 impl View {
@@ -67,6 +72,8 @@ impl View {
         seen: &mut Seen,
         registry: Arc<Registry>,
         persons: Arc<Persons>,
+        // Whether the buffers are as they were when the last snapshot was made.
+        unchanged: bool,
     ) -> Result<Arc<Snapshot>> {
         let made: HashSet<String> = self.tables.list().await?.into_iter().collect();
         let by_id = &seen.by_id;
@@ -81,17 +88,30 @@ impl View {
             .await?;
         let mut tables = BTreeMap::new();
         let mut fresh = Vec::new();
-        for (version, table) in read {
+        let mut buffered = HashMap::new();
+        for (version, mut table) in read {
             let id = table.definition.id.to_string();
             let same = seen.by_id.get(&id).is_some_and(|(_, known)| Arc::ptr_eq(known, &table));
             if !same {
                 fresh.push(Arc::downgrade(&table));
                 seen.by_id.insert(id.clone(), (version, Arc::clone(&table)));
             }
+            if let Some(files) = seen.buffers.files.get(&id) {
+                match seen.buffered.get(&id) {
+                    Some(known) if same && unchanged => table = Arc::clone(known),
+                    _ => {
+                        table = Arc::new(with_buffers(&table, files));
+                        fresh.push(Arc::downgrade(&table));
+                    }
+                }
+                buffered.insert(id.clone(), Arc::clone(&table));
+            }
             tables.insert(id, table);
         }
+        seen.buffered = buffered;
         if let Some(last) = &seen.last {
             let same = fresh.is_empty()
+                && unchanged
                 && Arc::ptr_eq(&last.registry, &registry)
                 && Arc::ptr_eq(&last.persons, &persons)
                 && last.tables.len() == tables.len();
@@ -138,9 +158,21 @@ impl View {
     }
 }
 
+/// The files of a table and of its buffers, in order.
+fn with_buffers(table: &TableFiles, buffers: &[DataFile]) -> TableFiles {
+    let mut files: Vec<DataFile> = table.files.iter().chain(buffers).cloned().collect();
+    files.sort_by(|a, b| (a.day, &a.path).cmp(&(b.day, &b.path)));
+    TableFiles { definition: Arc::clone(&table.definition), files }
+}
+
+fn could_not_show() -> String {
+    "the newest events could not be kept in memory".to_owned()
+}
+
 impl Storage {
-    /// The store as it is now: every batch that [`Storage::commit`] has returned for, none of them in part. The same
-    /// object again while nothing changes.
+    /// The store as it is now: every batch that [`Storage::commit`] has returned for, and every group that
+    /// [`Turn::append`](crate::storage::Turn::append) has, none of them in part. The same object again while nothing
+    /// changes.
     ///
     /// Beside a writer in another process, a batch may be seen in some tables a moment before the others.
     pub async fn snapshot(&self) -> Result<Arc<Snapshot>> {
@@ -149,7 +181,12 @@ impl Storage {
         if self.config.read_only {
             self.reread_definitions()?;
         }
-        let snapshot = self.view.snapshot(&mut seen, self.registry(), self.persons()).await?;
+        // Definitions and persons after events: whatever an event needs was there before it.
+        let unchanged = self.see_buffers(&mut seen).await?;
+        let snapshot = self.view.snapshot(&mut seen, self.registry(), self.persons(), unchanged).await?;
+        if !unchanged {
+            self.forget_buffers(&seen).await?;
+        }
         // Persons after files: the catalog had them before the files were there.
         if !self.config.read_only || !self.reread_persons(&mut seen)? {
             return Ok(snapshot);
@@ -157,6 +194,28 @@ impl Storage {
         let snapshot = Arc::new(Snapshot { persons: self.persons(), ..Snapshot::clone(&snapshot) });
         seen.last = Some(Arc::clone(&snapshot));
         Ok(snapshot)
+    }
+
+    /// The buffers as they are now, readable as files; `true` when they have not changed since they were last seen.
+    async fn see_buffers(&self, seen: &mut Seen) -> Result<bool> {
+        if self.buffers.version() == seen.buffers.version {
+            return Ok(true);
+        }
+        let buffers = Arc::clone(&self.buffers);
+        let shown = tokio::task::spawn_blocking(move || buffers.show()).await;
+        let mut shown = shown.internal(|| "the encoding of the newest events broke off".to_owned())??;
+        for new in shown.new.drain(..) {
+            self.store.show(&new.file.path, new.bytes).await.internal(could_not_show)?;
+        }
+        seen.buffers = shown;
+        Ok(false)
+    }
+
+    /// Frees what neither the newest snapshot nor one that is still held reads.
+    async fn forget_buffers(&self, seen: &Seen) -> Result<()> {
+        let mut needed = self.view.live_files();
+        needed.extend(seen.buffers.files.values().flatten().map(|file| file.path.clone()));
+        self.store.keep(|path| needed.contains(path)).await.internal(could_not_show)
     }
 
     /// The definitions as the writer has them now.

@@ -33,6 +33,8 @@ pub struct BatchRecord {
     pub rejected: Vec<RejectedRow>,
     /// Ids of refused rows that this batch resolved.
     pub replayed: Vec<i64>,
+    /// The last record of the log whose events are stored with this batch or before it, if it took them from there.
+    pub log_position: Option<u64>,
 }
 
 impl Catalog {
@@ -46,10 +48,15 @@ impl Catalog {
     /// The position of the last event of the store; 0 when it has none.
     pub fn last_seq(&self) -> Result<i64> {
         self.read("read batches from", |tx| {
-            let sql = "SELECT last_seq FROM batches ORDER BY number DESC LIMIT 1";
-            let mut statement = tx.prepare(sql)?;
-            let mut rows = statement.query([])?;
-            rows.next()?.map_or(Ok(0), |row| row.get(0))
+            // Not that of the newest batch: events of the log are numbered before they are in one.
+            tx.query_row("SELECT coalesce(max(last_seq), 0) FROM batches", [], |row| row.get(0))
+        })
+    }
+
+    /// The last record of the log whose events are in a batch; 0 when none is.
+    pub fn log_position(&self) -> Result<u64> {
+        self.read("read batches from", |tx| {
+            tx.query_row("SELECT coalesce(max(log_position), 0) FROM batches", [], |row| row.get(0))
         })
     }
 
@@ -63,8 +70,8 @@ impl Catalog {
             let files = serde_json::to_string(&batch.files)
                 .map_err(|error| SqlError::ToSqlConversionFailure(error.into()))?;
             tx.execute(
-                "INSERT INTO batches (number, last_seq, files) VALUES (?1, ?2, ?3)",
-                params![batch.number, batch.last_seq, files],
+                "INSERT INTO batches (number, last_seq, files, log_position) VALUES (?1, ?2, ?3, ?4)",
+                params![batch.number, batch.last_seq, files, batch.log_position],
             )?;
             persons::put(tx, &batch.persons)?;
             put_runs(tx, &batch.id_runs)?;

@@ -150,6 +150,23 @@ impl Catalog {
         result.map_err(|error| sql_error(&self.path, doing, error))
     }
 
+    /// One transaction that a process's end cannot undo, and a power cut can until the next [`Catalog::write`].
+    fn write_soon<T>(
+        &self,
+        doing: &str,
+        run: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T> {
+        let mut connection = self.lock();
+        let result = connection.pragma_update(None, "synchronous", "NORMAL").and_then(|()| {
+            let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let value = run(&tx)?;
+            tx.commit()?;
+            Ok(value)
+        });
+        let again = connection.pragma_update(None, "synchronous", "FULL");
+        result.and_then(|value| again.map(|()| value)).map_err(|error| sql_error(&self.path, doing, error))
+    }
+
     /// A panic elsewhere cannot leave half a transaction behind: dropping one rolls it back.
     fn lock(&self) -> MutexGuard<'_, Connection> {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)

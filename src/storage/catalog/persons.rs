@@ -43,6 +43,30 @@ fn kind_of(name: &str) -> rusqlite::Result<IdentifierType> {
     name.parse().map_err(|error: Error| SqlError::FromSqlConversionFailure(0, Type::Text, error.into()))
 }
 
+/// Adds the persons of logged events, and identifiers that lead to them. What is there already is newer and stays, so
+/// that a log may be replayed.
+pub(crate) fn add(tx: &Transaction<'_>, persons: &[(Person, Vec<Identifier>)]) -> rusqlite::Result<()> {
+    let mut person_row =
+        tx.prepare_cached("INSERT OR IGNORE INTO persons (id, external_id, created_at) VALUES (?1, ?2, ?3)")?;
+    let mut named = tx.prepare_cached(
+        "UPDATE OR IGNORE persons SET external_id = ?2 WHERE id = ?1 AND external_id IS NULL AND ?2 IS NOT NULL",
+    )?;
+    let mut identity_row = tx.prepare_cached(
+        "INSERT OR IGNORE INTO identities (type, id, sender, person_id) VALUES (?1, ?2, ?3, ?4)",
+    )?;
+    for (person, identifiers) in persons {
+        person_row.execute(params![person.id.0, person.external_id, person.created.0])?;
+        named.execute(params![person.id.0, person.external_id])?;
+        let own = |one: &&Identifier| {
+            one.kind == IdentifierType::ExternalId && person.external_id.as_ref() == Some(&one.id)
+        };
+        for one in identifiers.iter().filter(|one| !own(one)) {
+            identity_row.execute(params![one.kind.name(), one.id, one.sender, person.id.0])?;
+        }
+    }
+    Ok(())
+}
+
 /// Adds persons, or changes those with a known id, and makes the identifiers lead to them.
 pub(crate) fn put(tx: &Transaction<'_>, persons: &[(Person, Vec<Identifier>)]) -> rusqlite::Result<()> {
     let mut person_row = tx.prepare_cached(

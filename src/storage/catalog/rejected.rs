@@ -7,7 +7,10 @@ use rusqlite::Transaction;
 use rusqlite::params;
 
 use crate::error::Result;
+use crate::person::Identifier;
+use crate::person::Person;
 use crate::storage::catalog::Catalog;
+use crate::storage::catalog::persons;
 use crate::time::Micros;
 
 /// Bytes of rows that are read at once, but for the last of them.
@@ -34,6 +37,18 @@ pub struct RejectedRow {
 }
 
 impl Catalog {
+    /// Adds the new persons and refused rows of logged events. Others see them when this returns, and the next batch
+    /// makes them durable: until then the log is what keeps them.
+    pub fn note(&self, new: &[(Person, Vec<Identifier>)], rejected: &[RejectedRow]) -> Result<()> {
+        if new.is_empty() && rejected.is_empty() {
+            return Ok(());
+        }
+        self.write_soon("note persons in", |tx| {
+            persons::add(tx, new)?;
+            put(tx, rejected)
+        })
+    }
+
     /// The refused rows with an id above `after`, by id: at most `limit`, and fewer when they are so large that they
     /// had better not be held at once. Call again with the last id until there are none.
     pub fn rejected(&self, after: i64, limit: usize) -> Result<Vec<RejectedRow>> {

@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::storage::catalog::sql_error;
 
 /// Step `n` (from 1) makes format `n` out of format `n - 1`; format 0 is an empty file.
-const STEPS: &[&str] = &[FIRST];
+const STEPS: &[&str] = &[FIRST, LOG];
 
 /// Times are microseconds since the epoch, UTC. `created_at` and `changed_at` of rows that people made by hand are
 /// SQLite's own clock: nothing is computed from them.
@@ -89,6 +89,9 @@ const FIRST: &str = "
     );
 ";
 
+/// A batch that took events from the log names the last record whose events it has.
+const LOG: &str = "ALTER TABLE batches ADD COLUMN log_position INTEGER;";
+
 /// Brings the file to the newest format, in one transaction.
 pub(crate) fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
     let doing = "set up";
@@ -108,6 +111,12 @@ pub(crate) fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
         tx.commit()
     };
     run().map_err(|error| sql_error(path, doing, error))
+}
+
+/// The format that this program writes.
+#[cfg(test)]
+pub(crate) fn newest() -> usize {
+    STEPS.len()
 }
 
 /// Refuses what a reader cannot read.

@@ -9,6 +9,9 @@
 //! ```text
 //! check ─▶ pending? ─▶ each run: filter ─▶ fences ─▶ one block, in memory or on disk
 //! ```
+//! Ids of *logged* events are in sets of their own, since those events are stored already: no failure of a batch makes
+//! them forgotten, and only the flush that takes their events seals them.
+//!
 //! Memory is bounded: filters and small runs stay in memory while they fit, larger ones are read where they lie.
 
 mod entry;
@@ -79,6 +82,10 @@ pub struct EventIds {
     dir: PathBuf,
     limits: Limits,
     pending: Pending,
+    /// Sets of the ids of logged events that are in no run that counts; the last one grows.
+    logged: Vec<Pending>,
+    /// How many of these sets are in a run that waits to be recorded.
+    sealed: usize,
     runs: Vec<Known>,
 }
 
@@ -108,7 +115,7 @@ impl EventIds {
         if let Some(missing) = names.iter().find(|name| found.iter().all(|(_, found)| found != *name)) {
             return Err(damaged(&dir.join(missing), "the file is missing"));
         }
-        let mut ids = Self { dir: dir.to_owned(), limits, pending: Pending::default(), runs: Vec::new() };
+        let mut ids = Self::empty(dir, limits);
         // Memory goes to the filters first, and then to the entries of the smallest runs.
         found.sort_unstable();
         let mut later: usize = found.iter().map(|(bytes, _)| Run::lean_bytes(*bytes)).sum();
@@ -122,13 +129,69 @@ impl EventIds {
         Ok(ids)
     }
 
+    fn empty(dir: &Path, limits: Limits) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            limits,
+            pending: Pending::default(),
+            logged: Vec::new(),
+            sealed: 0,
+            runs: Vec::new(),
+        }
+    }
+
     /// Looks an id up, and remembers it as pending when it is new.
     ///
     /// # Errors
     /// `Unavailable` or `Internal` if a run that is not in memory cannot be read.
     pub fn check(&mut self, key: u128, fingerprint: u64) -> Result<Verdict> {
         let entry = Entry::new(key, fingerprint);
+        let verdict = self.look_up(entry)?;
+        if verdict == Verdict::New {
+            self.pending.insert(entry);
+        }
+        Ok(verdict)
+    }
+
+    /// Looks an id up, and remembers it as that of a logged event when it is new.
+    ///
+    /// # Errors
+    /// As [`EventIds::check`].
+    pub fn check_logged(&mut self, key: u128, fingerprint: u64) -> Result<Verdict> {
+        let entry = Entry::new(key, fingerprint);
+        let verdict = self.look_up(entry)?;
+        if verdict == Verdict::New {
+            self.growing().insert(entry);
+        }
+        Ok(verdict)
+    }
+
+    /// Remembers the id of an event that the log has, and that was found new when it was logged.
+    pub fn replayed(&mut self, key: u128, fingerprint: u64) {
+        let entry = Entry::new(key, fingerprint);
+        if self.logged.iter().all(|set| set.find(entry).is_none()) {
+            self.growing().insert(entry);
+        }
+    }
+
+    /// The ids of logged events so far belong together: the next flush seals them, and no later ones.
+    pub fn cut_logged(&mut self) {
+        if self.logged.last().is_some_and(|set| set.len() > 0) {
+            self.logged.push(Pending::default());
+        }
+    }
+
+    fn growing(&mut self) -> &mut Pending {
+        if self.logged.len() == self.sealed {
+            self.logged.push(Pending::default());
+        }
+        let last = self.logged.len() - 1;
+        &mut self.logged[last]
+    }
+
+    fn look_up(&self, entry: Entry) -> Result<Verdict> {
         let mut known = self.pending.find(entry);
+        known = known.or_else(|| self.logged.iter().rev().find_map(|set| set.find(entry)));
         for Known { run, .. } in &self.runs {
             if known.is_some() {
                 break;
@@ -136,12 +199,9 @@ impl EventIds {
             known = run.find(entry)?;
         }
         Ok(match known {
-            Some(same) if same == fingerprint => Verdict::Duplicate,
+            Some(same) if same == entry.fingerprint => Verdict::Duplicate,
             Some(_) => Verdict::Conflict,
-            None => {
-                self.pending.insert(entry);
-                Verdict::New
-            }
+            None => Verdict::New,
         })
     }
 
@@ -152,7 +212,8 @@ impl EventIds {
 
     /// How many ids are remembered, the pending ones included.
     pub fn len(&self) -> u64 {
-        self.runs.iter().map(|known| known.run.len()).sum::<u64>() + self.pending.len() as u64
+        let logged: usize = self.logged[self.sealed..].iter().map(Pending::len).sum();
+        self.runs.iter().map(|known| known.run.len()).sum::<u64>() + (self.pending.len() + logged) as u64
     }
 
     pub fn is_empty(&self) -> bool {
@@ -179,8 +240,41 @@ impl EventIds {
         Ok(Some(name))
     }
 
+    /// Writes the ids of logged events up to the last cut as the run of batch `number`, as [`EventIds::seal`] does.
+    ///
+    /// # Errors
+    /// When it fails, nothing is sealed, and no id is forgotten.
+    pub fn seal_logged(&mut self, number: i64) -> Result<Option<String>> {
+        let sets = self.logged.len().saturating_sub(1);
+        let mut entries: Vec<Entry> = self.logged[..sets].iter().flat_map(Pending::iter).collect();
+        if entries.is_empty() {
+            return Ok(None);
+        }
+        entries.sort_unstable();
+        let name = format!("{number}{SUFFIX}");
+        let mut writer = RunWriter::new(&self.dir, &name, entries.len() as u64)?;
+        entries.into_iter().try_for_each(|entry| writer.push(entry))?;
+        writer.finish()?;
+        let run = self.open_new(&name)?;
+        self.runs.push(Known { run: Arc::new(run), recorded: false });
+        self.sealed = sets;
+        Ok(Some(name))
+    }
+
+    /// Removes what was sealed and not recorded; the ids of logged events stay known, and those that were checked for
+    /// a batch stay pending.
+    pub fn unseal(&mut self) -> Result<()> {
+        self.sealed = 0;
+        let (kept, dropped): (Vec<_>, Vec<_>) =
+            mem::take(&mut self.runs).into_iter().partition(|known| known.recorded);
+        self.runs = kept;
+        dropped.iter().try_for_each(|known| remove(known.run.path()))
+    }
+
     /// The catalog names everything that was sealed.
     pub fn recorded(&mut self) {
+        self.logged.drain(..self.sealed);
+        self.sealed = 0;
         for known in &mut self.runs {
             known.recorded = true;
         }
@@ -189,10 +283,7 @@ impl EventIds {
     /// Forgets the pending ids and removes what was sealed and not recorded, as if those ids had never been checked.
     pub fn discard(&mut self) -> Result<()> {
         self.pending = Pending::default();
-        let (kept, dropped): (Vec<_>, Vec<_>) =
-            mem::take(&mut self.runs).into_iter().partition(|known| known.recorded);
-        self.runs = kept;
-        dropped.iter().try_for_each(|known| remove(known.run.path()))
+        self.unseal()
     }
 
     /// The next runs that ought to become one, if there are any.
@@ -259,7 +350,7 @@ impl EventIds {
             let name = entry.unavailable(doing)?.file_name();
             generation = generation.max(generation_of(&name.to_string_lossy()));
         }
-        let mut ids = Self { dir: dir.to_owned(), limits, pending: Pending::default(), runs: Vec::new() };
+        let mut ids = Self::empty(dir, limits);
         let mut flush = |ids: &mut Self| -> Result<()> {
             generation += 1;
             let name = merged_name(generation);

@@ -51,6 +51,11 @@ impl Pending {
         self.count += 1;
     }
 
+    /// All entries, in no promised order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Entry> + '_ {
+        self.shards.iter().flat_map(|shard| shard.entries.iter().copied())
+    }
+
     /// All entries in the order of their keys, shard by shard; the memory of a shard is free when it has been taken.
     pub(crate) fn into_sorted(self) -> impl Iterator<Item = Entry> {
         self.shards.into_iter().flat_map(|Shard { mut entries, places }| {

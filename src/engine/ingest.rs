@@ -1,0 +1,30 @@
+//! Events that come while the store is open.
+
+use crate::engine::Engine;
+use crate::error::Result;
+
+pub use crate::ingest::Fate;
+pub use crate::ingest::IngestBatch;
+pub use crate::ingest::IngestOptions;
+pub use crate::ingest::IngestReport;
+pub use crate::ingest::RowFate;
+
+impl Engine {
+    /// Stores rows, in the shapes that an import takes, and says of each what became of it. When this returns, the
+    /// events survive a power cut and the next query sees them; calls from many tasks at once share the cost of that.
+    /// Refused rows are no error; they are in the quarantine too. While an import runs, this waits for it.
+    ///
+    /// # Errors
+    /// `Invalid` when the directory is open for reading only, `Unavailable` when the log cannot be written. Then
+    /// nothing is acknowledged, and sending the same events again, with their ids, stores each once.
+    pub async fn ingest(&self, batch: IngestBatch, options: IngestOptions) -> Result<IngestReport> {
+        let options = IngestOptions {
+            check: crate::ingest::CheckOptions {
+                zone: options.check.zone.or(self.config().zone),
+                ..options.check
+            },
+            ..options
+        };
+        self.inner.ingester.ingest(batch, options).await
+    }
+}
