@@ -8,11 +8,13 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::internal_err;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::FileGroup;
 use datafusion::datasource::physical_plan::FileOpener;
 use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::physical_plan::FileSource;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::physical_expr::EquivalenceProperties;
+use datafusion::physical_expr::LexOrdering;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::PhysicalSortExpr;
 use datafusion::physical_expr::projection::ProjectionExprs;
@@ -26,6 +28,7 @@ use object_store::ObjectStore;
 use crate::query::files::Extent;
 use crate::query::whole::Whole;
 use crate::query::whole::WholeScan;
+use crate::query::whole::is_small;
 use crate::storage::snapshot::Snapshot;
 
 /// Reads files of the lake; all but [`FileSource::fmt_extra`] is the Parquet source's own.
@@ -127,6 +130,20 @@ impl FileSource for LakeSource {
 
     fn reorder_files(&self, files: Vec<PartitionedFile>) -> Vec<PartitionedFile> {
         self.parquet.reorder_files(files)
+    }
+
+    /// Small files stay whole: the scan has dealt them out by rows already.
+    fn repartitioned(
+        &self,
+        target_partitions: usize,
+        repartition_file_min_size: usize,
+        output_ordering: Option<LexOrdering>,
+        config: &FileScanConfig,
+    ) -> Result<Option<FileScanConfig>> {
+        if config.file_groups.iter().flat_map(FileGroup::iter).all(is_small) {
+            return Ok(None);
+        }
+        self.parquet.repartitioned(target_partitions, repartition_file_min_size, output_ordering, config)
     }
 
     fn try_pushdown_filters(

@@ -1,6 +1,7 @@
 //! Reads small files whole: their columns come from memory when they are there, are decoded in one go when they are
 //! not, and go through the scan's own filter and projection. Other files are left to DataFusion's Parquet reader.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -69,6 +70,13 @@ impl Whole {
             return Ok(parquet);
         }
         let schema = Arc::clone(scan.table.table_schema());
+        // The values of the path are made only where something asks for them.
+        let mut asked: HashSet<usize> = scan.projection.map_or_else(
+            || (0..schema.fields().len()).collect(),
+            |exprs| exprs.column_indices().into_iter().collect(),
+        );
+        asked.extend(scan.filter.iter().flat_map(collect_columns).map(|column| column.index()));
+        let path = (columns.fields().len()..schema.fields().len()).any(|at| asked.contains(&at));
         let projector = scan.projection.map(|exprs| exprs.make_projector(&schema)).transpose()?;
         // Such a condition reads a part of the file, and knows by the statistics of its pages which.
         let reads_part = scan.filter.as_ref().is_some_and(|filter| {
@@ -78,7 +86,7 @@ impl Whole {
         let reader = Reader {
             whole: Self { fill: self.fill && !reads_part, ..self.clone() },
             columns: Arc::clone(columns),
-            schema,
+            schema: if path { schema } else { Arc::clone(columns) },
             filter: scan.filter,
             projector,
             batch_size: scan.batch_size.max(1),
@@ -107,10 +115,10 @@ struct WholeFiles {
 
 impl Morselizer for WholeFiles {
     fn plan_file(&self, file: PartitionedFile) -> Result<Box<dyn MorselPlanner>> {
-        if file.range.is_some() {
+        if !is_all(&file) {
             return self.parquet.plan_file(file);
         }
-        let small = known_rows(&file).is_some_and(|rows| rows <= MOST_ROWS);
+        let small = is_small(&file);
         let reader = Arc::clone(&self.reader);
         match reader.remembered(&file) {
             Some(columns) => Ok(Box::new(WholeFile { reader, file, columns: Some(columns) })),
@@ -120,8 +128,16 @@ impl Morselizer for WholeFiles {
     }
 }
 
-fn known_rows(file: &PartitionedFile) -> Option<usize> {
-    file.statistics.as_ref().and_then(|known| known.num_rows.get_value().copied())
+/// Whether a file may be decoded in one piece.
+pub(crate) fn is_small(file: &PartitionedFile) -> bool {
+    let rows = file.statistics.as_ref().and_then(|known| known.num_rows.get_value());
+    rows.is_some_and(|rows| *rows <= MOST_ROWS)
+}
+
+/// Whether the file is meant from its first byte to its last.
+fn is_all(file: &PartitionedFile) -> bool {
+    let size = i64::try_from(file.object_meta.size).unwrap_or(i64::MAX);
+    file.range.as_ref().is_none_or(|range| range.start <= 0 && range.end >= size)
 }
 
 /// Reads the columns of files, and makes the rows of the scan from them.
@@ -129,7 +145,7 @@ struct Reader {
     whole: Whole,
     /// The columns that are read, in this order.
     columns: Arc<Schema>,
-    /// Those and the values of the path: what filter and projection speak of.
+    /// Those and, where they are asked for, the values of the path: what filter and projection speak of.
     schema: Arc<Schema>,
     filter: Option<Arc<dyn PhysicalExpr>>,
     projector: Option<Projector>,
@@ -185,7 +201,7 @@ impl Reader {
     /// The rows of the scan among some rows of the file.
     fn rows(&self, columns: Vec<ArrayRef>, path: &[ScalarValue], count: usize) -> Result<RecordBatch> {
         let mut all = columns;
-        for value in path {
+        for value in path.iter().take(self.schema.fields().len() - all.len()) {
             all.push(value.to_array_of_size(count)?);
         }
         let mut batch = RecordBatch::try_new(Arc::clone(&self.schema), all)?;
@@ -275,5 +291,25 @@ impl Morsel for Rows {
             self.reader.rows(columns, &self.path, count)
         });
         futures::stream::iter(batches).boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_cut_at_its_ends_is_still_the_whole_file() {
+        let file = || PartitionedFile::new("day=2026-06-01/a.parquet", 100);
+        assert!(is_all(&file()));
+        assert!(is_all(&file().with_range(0, 100)));
+        assert!(!is_all(&file().with_range(0, 99)));
+        assert!(!is_all(&file().with_range(1, 100)));
+    }
+
+    #[test]
+    fn a_file_of_unknown_size_is_not_small() {
+        let file = PartitionedFile::new("day=2026-06-01/a.parquet", 100);
+        assert!(!is_small(&file));
     }
 }

@@ -235,8 +235,12 @@ impl GroupsAccumulator for ManyGroups {
         self.total = total_num_groups;
         group_number(total_num_groups)?;
         let values = values[0].as_primitive::<Float64Type>();
-        self.values.reserve(values.len());
-        self.groups.reserve(values.len());
+        if values.null_count() == 0 && opt_filter.is_none() {
+            self.values.extend_from_slice(values.values());
+            // No group is numbered higher than `total_num_groups`, which is a `u32`.
+            self.groups.extend(group_indices.iter().map(|group| u32::try_from(*group).unwrap_or(u32::MAX)));
+            return Ok(());
+        }
         for (row, group) in group_indices.iter().enumerate() {
             let counts = values.is_valid(row)
                 && opt_filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row));
