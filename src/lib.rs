@@ -47,6 +47,7 @@
 //! | [`cli`] | what does a person at a terminal see? |
 //! | [`engine`] | who brings the layers together? |
 //! | [`sql`] | what did the person type? |
+//! | [`analysis`] | who came back, how often, in which order? |
 //! | [`ingest`], [`query`], [`export`] | how do bytes become checked events, how is SQL answered, how do events leave? |
 //! | [`storage`] | where are events, and when are they safe? |
 //! | [`person`] | who did it? |
@@ -57,6 +58,7 @@
 //! A module uses only modules of lower floors. The names below are those that a program needs; what lies deeper in the
 //! modules may change from one version to the next.
 
+pub mod analysis;
 pub mod cli;
 pub mod engine;
 pub mod error;
@@ -66,11 +68,13 @@ pub mod ingest;
 pub mod person;
 pub mod query;
 pub mod schema;
+pub(crate) mod sequence;
 pub mod sql;
 pub mod storage;
 pub mod time;
 pub mod value;
 
+pub use analysis::Analysis;
 pub use engine::Answer;
 pub use engine::Config;
 pub use engine::Engine;

@@ -5,6 +5,8 @@
 
 mod calendar;
 mod parse;
+pub(crate) mod periods;
+pub(crate) mod zones;
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,6 +22,7 @@ pub use parse::from_epoch_millis;
 pub use parse::parse_day_first;
 pub use parse::parse_instant;
 pub use parse::parse_zone;
+pub use periods::Period;
 
 /// A moment: microseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -37,6 +37,7 @@ impl Engine {
             }
             StatementKind::ShowTemplates => rows(show::definitions(self.storage().registry().templates())?),
             StatementKind::Describe { name } => self.describe(name).await?,
+            StatementKind::Question(question) => Answer::Rows(self.analyse(question).await?),
             StatementKind::ExportEvents(export) => Answer::Done(self.export_statement(export).await?),
         })
     }

@@ -8,6 +8,7 @@ mod exports;
 mod imports;
 mod ingest;
 mod names;
+mod questions;
 mod show;
 mod system;
 
@@ -131,7 +132,7 @@ impl Engine {
     }
 
     /// The session over the store as it is now.
-    async fn session(&self) -> Result<Arc<Session>> {
+    pub(crate) async fn session(&self) -> Result<Arc<Session>> {
         let snapshot = self.storage().snapshot().await?;
         let mut held = self.inner.session.lock().await;
         let session = match &*held {

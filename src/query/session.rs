@@ -15,6 +15,7 @@ use arrow::record_batch::RecordBatch;
 use arrow::record_batch::RecordBatchOptions;
 use datafusion::catalog::CatalogProviderList;
 use datafusion::catalog::MemoryCatalogProviderList;
+use datafusion::common::config::Dialect;
 use datafusion::datasource::physical_plan::FileGroup;
 use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
@@ -241,8 +242,11 @@ impl Session {
 
     /// The plan of one statement, not yet optimized. Refuses statements that a session does not run.
     pub async fn plan(&self, sql: &str) -> Result<LogicalPlan> {
+        self.plan_in(sql, self.context.state().config_options().sql_parser.dialect).await
+    }
+
+    async fn plan_in(&self, sql: &str, dialect: Dialect) -> Result<LogicalPlan> {
         let state = self.context.state();
-        let dialect = state.config_options().sql_parser.dialect;
         let statement = state.sql_to_statement(sql, &dialect).map_err(|error| self.failure(error))?;
         permit(&statement)?;
         let plan = state.statement_to_plan(statement).await.map_err(|error| self.failure(error))?;
@@ -260,6 +264,11 @@ impl Session {
             self.views.lock().map_err(|_| half_changed())?.push(sql.to_owned());
         }
         Ok(rows)
+    }
+
+    /// Runs a question that a program wrote, which may use functions of functions (`x -> x > 1`).
+    pub(crate) async fn ask(&self, sql: &str) -> Result<Rows> {
+        self.run_plan(self.plan_in(sql, Dialect::DuckDB).await?).await
     }
 
     /// Runs a plan over tables of this session.

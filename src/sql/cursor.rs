@@ -16,6 +16,7 @@ pub(crate) struct Cursor {
     tokens: Vec<TokenWithSpan>,
     at: usize,
     end: Place,
+    text: String,
 }
 
 /// A name, and whether it was quoted.
@@ -37,7 +38,7 @@ impl Cursor {
             .into_iter()
             .filter(|one| !matches!(one.token, Token::Whitespace(_) | Token::EOF))
             .collect();
-        Ok(Self { tokens, at: 0, end })
+        Ok(Self { tokens, at: 0, end, text: text.to_owned() })
     }
 
     fn peek(&self) -> Option<&Token> {
@@ -124,6 +125,60 @@ impl Cursor {
         };
         self.at += 1;
         Ok(value)
+    }
+
+    /// A whole number that is not negative.
+    pub(crate) fn number<T: std::str::FromStr>(&mut self, what: &str) -> Result<T> {
+        let number = match self.peek() {
+            Some(Token::Number(digits, _)) => digits.parse().ok(),
+            _ => None,
+        };
+        let number = number.ok_or_else(|| self.expected(what))?;
+        self.at += 1;
+        Ok(number)
+    }
+
+    /// An expression of SQL as it was typed: everything up to a comma, an unpaired `)` or one of the stops, outside
+    /// parentheses and `CASE … END`.
+    pub(crate) fn expression(&mut self, what: &str, stops: &[&[&str]]) -> Result<String> {
+        let start = self.at;
+        let (mut depth, mut cases) = (0_usize, 0_usize);
+        while let Some(token) = self.peek() {
+            match token {
+                Token::LParen | Token::LBracket => depth += 1,
+                Token::RParen | Token::RBracket if depth > 0 => depth -= 1,
+                Token::RParen => break,
+                Token::Comma if depth == 0 => break,
+                _ if depth == 0 && self.is(&["CASE"]) => cases += 1,
+                _ if depth == 0 && self.is(&["END"]) => cases = cases.saturating_sub(1),
+                _ if depth == 0 && cases == 0 && stops.iter().any(|stop| self.is(stop)) => break,
+                _ => {}
+            }
+            self.at += 1;
+        }
+        if self.at == start {
+            return Err(self.expected(what));
+        }
+        let (first, last) = (self.tokens[start].span.start, self.tokens[self.at - 1].span.end);
+        Ok(self.between(first, last).trim_end().to_owned())
+    }
+
+    /// The text from one location up to another.
+    fn between(&self, from: Location, to: Location) -> &str {
+        let offset = |wanted: Location| {
+            let mut starts = self.text.split_inclusive('\n').scan(0, |at, line| {
+                let start = *at;
+                *at += line.len();
+                Some((start, line))
+            });
+            let line = usize::try_from(wanted.line.saturating_sub(1)).unwrap_or(usize::MAX);
+            let column = usize::try_from(wanted.column.saturating_sub(1)).unwrap_or(usize::MAX);
+            starts.nth(line).map_or(self.text.len(), |(start, line)| {
+                start + line.char_indices().nth(column).map_or(line.len(), |(at, _)| at)
+            })
+        };
+        let (from, to) = (offset(from), offset(to));
+        self.text.get(from..to.max(from)).unwrap_or_default()
     }
 
     /// The place of the next token.

@@ -1,7 +1,10 @@
 //! Text to [`Statement`]: our additions to SQL; parses only, runs nothing.
 
+mod clauses;
 mod cursor;
 mod parser;
+mod questions;
+mod retention;
 mod spelling;
 mod split;
 mod statement;

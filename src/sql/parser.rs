@@ -14,6 +14,7 @@ use crate::sql::ExportEvents;
 use crate::sql::Statement;
 use crate::sql::StatementKind;
 use crate::sql::cursor::Cursor;
+use crate::sql::questions;
 use crate::sql::split::split;
 use crate::value::ScalarType;
 
@@ -53,6 +54,8 @@ fn parse_one(text: &str) -> Result<StatementKind> {
     } else if cursor.take(&["EXPORT"]) {
         cursor.expect(&["EVENTS"])?;
         StatementKind::ExportEvents(export(&mut cursor)?)
+    } else if let Some(question) = questions::parse(&mut cursor)? {
+        StatementKind::Question(Box::new(question))
     } else {
         return Ok(StatementKind::Plain);
     };

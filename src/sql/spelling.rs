@@ -14,16 +14,18 @@ use datafusion::sql::sqlparser::parser::Parser;
 /// The keywords that people type here, in order. The parser knows a thousand of every dialect, most of which lead
 /// nowhere: they are not worth offering.
 #[rustfmt::skip]
-pub const KEYWORDS: [&str; 101] = [
-    "ADD", "ALL", "ALTER", "ANALYZE", "AND", "ANY", "ARRAY", "AS", "ASC", "BETWEEN", "BOOLEAN", "BY", "CASE",
-    "CAST", "CREATE", "CROSS", "CUBE", "CURRENT", "CURRENT_DATE", "CURRENT_TIMESTAMP", "DATE", "DATETIME",
-    "DECIMAL", "DESC", "DESCRIBE", "DESCRIPTION", "DISABLE", "DISTINCT", "ELSE", "ENABLE", "END", "EVENT",
-    "EVENTS", "EXCEPT", "EXISTS", "EXPLAIN", "EXPORT", "EXTRACT", "FALSE", "FILTER", "FIRST", "FOLLOWING", "FROM",
-    "FULL", "GROUP", "HAVING", "IF", "ILIKE", "IN", "INNER", "INTERSECT", "INTERVAL", "INTO", "IS", "JOIN",
-    "LAST", "LEFT", "LIKE", "LIMIT", "LIST", "NOT", "NULL", "NULLS", "NUMERIC", "OFFSET", "ON", "OR", "ORDER",
-    "OUTER", "OVER", "PARTITION", "PRECEDING", "QUALIFY", "RANGE", "RECURSIVE", "RIGHT", "ROLLUP", "ROW", "ROWS",
-    "SELECT", "SETS", "SHOW", "STRING", "TEMPLATE", "TEMPLATES", "THEN", "TIMESTAMP", "TITLE", "TO", "TRUE",
-    "TRY_CAST", "UNBOUNDED", "UNION", "UNNEST", "USING", "VALUES", "WHEN", "WHERE", "WINDOW", "WITH", "WITHIN",
+pub const KEYWORDS: [&str; 114] = [
+    "ADD", "ALL", "ALTER", "ANALYZE", "AND", "ANY", "ARRAY", "AS", "ASC", "BETWEEN", "BOOLEAN", "BRACKETS",
+    "BY", "CALENDAR", "CASE", "CAST", "CREATE", "CROSS", "CUBE", "CURRENT", "CURRENT_DATE",
+    "CURRENT_TIMESTAMP", "DATE", "DATETIME", "DAY", "DECIMAL", "DESC", "DESCRIBE", "DESCRIPTION", "DISABLE",
+    "DISTINCT", "ELSE", "ENABLE", "END", "EVENT", "EVENTS", "EXCEPT", "EXISTS", "EXPLAIN", "EXPORT",
+    "EXTRACT", "FALSE", "FILTER", "FIRST", "FOLLOWING", "FOR", "FROM", "FULL", "GROUP", "HAVING", "IF",
+    "ILIKE", "IN", "INNER", "INTERSECT", "INTERVAL", "INTO", "IS", "JOIN", "LAST", "LEFT", "LIKE", "LIMIT",
+    "LIST", "MONTH", "NOT", "NULL", "NULLS", "NUMERIC", "OFFSET", "ON", "OR", "ORDER", "OUTER", "OVER",
+    "PARTITION", "PER", "PERSONS", "PRECEDING", "QUALIFY", "RANGE", "RECURRING", "RECURSIVE", "RETENTION",
+    "RIGHT", "ROLLING", "ROLLUP", "ROW", "ROWS", "SEGMENT", "SELECT", "SETS", "SHOW", "STRING", "TEMPLATE",
+    "TEMPLATES", "THEN", "TIMESTAMP", "TITLE", "TO", "TRUE", "TRY_CAST", "UNBOUNDED", "UNION", "UNNEST",
+    "USING", "VALUES", "WEEK", "WHEN", "WHERE", "WINDOW", "WITH", "WITHIN", "ZONE",
 ];
 
 /// A name as SQL needs it: in quotes only where SQL would otherwise read something else.
@@ -78,7 +80,21 @@ mod tests {
     #[test]
     fn the_keywords_are_in_order_and_the_parser_knows_them_or_we_do() {
         assert!(KEYWORDS.is_sorted());
-        let ours = ["DESCRIPTION", "EVENTS", "EXPORT", "TEMPLATE", "TEMPLATES", "TITLE"];
+        let ours = [
+            "BRACKETS",
+            "CALENDAR",
+            "DESCRIPTION",
+            "EVENTS",
+            "EXPORT",
+            "PERSONS",
+            "RECURRING",
+            "RETENTION",
+            "ROLLING",
+            "SEGMENT",
+            "TEMPLATE",
+            "TEMPLATES",
+            "TITLE",
+        ];
         for keyword in KEYWORDS {
             assert!(ours.contains(&keyword) || ALL_KEYWORDS.binary_search(&keyword).is_ok(), "{keyword}");
         }

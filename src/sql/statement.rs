@@ -1,5 +1,6 @@
 //! `Statement`: plain SQL, a change of definitions, or an export, with its place in the text that was typed.
 
+use crate::analysis::Analysis;
 use crate::error::Place;
 use crate::schema::Property;
 
@@ -36,6 +37,8 @@ pub enum StatementKind {
         name: String,
     },
     ExportEvents(ExportEvents),
+    /// `RETENTION …` and its kin.
+    Question(Box<Analysis>),
 }
 
 /// `CREATE EVENT …`.

@@ -12,4 +12,5 @@ mod first_contact;
 mod import;
 mod mistakes;
 mod queries;
+mod questions;
 mod sql;

@@ -1,4 +1,4 @@
-//! `local_day`, `day_start` and `time_bucket`: days and buckets of a zone in SQL, over [`crate::query::functions::zones`].
+//! `local_day`, `day_start` and `time_bucket`: days and buckets of a zone in SQL, over [`crate::time::zones`].
 
 use std::sync::Arc;
 
@@ -27,14 +27,14 @@ use datafusion::logical_expr::simplify::SimplifyContext;
 use hashbrown::HashMap;
 
 use crate::error::Error;
-use crate::query::functions::zones;
-use crate::query::functions::zones::Width;
 use crate::query::layout::time_type;
 use crate::time::Day;
 use crate::time::MICROS_PER_DAY;
 use crate::time::Micros;
 use crate::time::Zone;
 use crate::time::parse_zone;
+use crate::time::zones;
+use crate::time::zones::Width;
 
 /// A quarter of an hour, the finest step in which most buckets start.
 const SLOT: i64 = 900_000_000;

@@ -6,7 +6,6 @@ pub(crate) mod json_text;
 mod percentile;
 mod sum;
 pub(crate) mod unique_persons;
-mod zones;
 
 use std::sync::Arc;
 

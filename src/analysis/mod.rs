@@ -1,0 +1,49 @@
+//! Questions about what persons do over time: one typed request each, which a statement, JSON and a program share.
+//!
+//! A request is turned into plain SQL for what SQL does well (conditions, pruning, groups) and into one of the
+//! algorithms of `sequence` for what it does not: order. An answer is a table.
+
+mod events;
+mod ground;
+mod history;
+mod retention;
+mod table;
+
+use arrow::record_batch::RecordBatch;
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::error::Error;
+use crate::error::Result;
+
+pub use events::Events;
+pub use ground::Ground;
+pub use retention::CellOf;
+pub use retention::Entry;
+pub use retention::RetentionRequest;
+pub use retention::Shape;
+
+/// A question, whoever asks it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Analysis {
+    Retention(RetentionRequest),
+}
+
+impl Analysis {
+    /// The question that a JSON text asks: an object with `kind` and the fields of that request.
+    pub fn from_json(text: &str) -> Result<Self> {
+        serde_json::from_str(text).map_err(|error| {
+            let place = crate::error::Place { line: error.line() as u64, column: error.column() as u64 };
+            let fault = Error::invalid(format!("this is no question: {error}"));
+            if place.line == 0 { fault } else { fault.at(place) }
+        })
+    }
+
+    /// The answer over the events that a session sees.
+    pub async fn answer(&self, ground: &Ground<'_>) -> Result<RecordBatch> {
+        match self {
+            Self::Retention(request) => retention::answer(request, ground).await,
+        }
+    }
+}
