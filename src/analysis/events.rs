@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::ast::visit_expressions_mut;
 use datafusion::sql::sqlparser::dialect::DuckDbDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Token;
+use datafusion::sql::sqlparser::tokenizer::Tokenizer;
 use serde::Deserialize;
 use serde::Serialize;
 
@@ -59,6 +60,12 @@ pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
+/// What a column of an expression is called: a name in quotes without them.
+pub(crate) fn heading(expression: &str) -> String {
+    let inner = expression.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    inner.filter(|inner| !inner.contains('"')).unwrap_or(expression).to_owned()
+}
+
 /// A text in single quotes.
 pub(crate) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
@@ -67,7 +74,7 @@ pub(crate) fn literal(text: &str) -> String {
 /// One expression of SQL, checked to be one, with `any(…)` spelled out.
 pub(crate) fn condition(text: &str) -> Result<String> {
     let dialect = DuckDbDialect {};
-    let parsed = Parser::new(&dialect).try_with_sql(text).and_then(|mut parser| {
+    let parsed = Parser::new(&dialect).try_with_sql(&any_by_name(text)).and_then(|mut parser| {
         let found = parser.parse_expr()?;
         parser.expect_token(&Token::EOF)?;
         Ok(found)
@@ -92,18 +99,45 @@ pub(crate) fn condition(text: &str) -> Result<String> {
     }
 }
 
+/// The name under which `any` passes the parser, for which `AND any(…)` and `= any(…)` are alike.
+const ANY: &str = "_any";
+
+/// The same text with every `any(` that is no comparison with an array called [`ANY`].
+fn any_by_name(text: &str) -> String {
+    let Ok(tokens) = Tokenizer::new(&DuckDbDialect {}, text).with_unescape(false).tokenize() else {
+        return text.to_owned();
+    };
+    let said = |token: &Token| !matches!(token, Token::Whitespace(_));
+    let mut spelled = String::with_capacity(text.len() + 1);
+    for (at, token) in tokens.iter().enumerate() {
+        let is_any = matches!(token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("any"));
+        let is_call = tokens[at + 1..].iter().find(|one| said(one)) == Some(&Token::LParen);
+        let compares = matches!(
+            tokens[..at].iter().rev().find(|one| said(one)),
+            Some(Token::Eq | Token::Neq | Token::Lt | Token::LtEq | Token::Gt | Token::GtEq)
+        );
+        if is_any && is_call && !compares {
+            spelled.push_str(ANY);
+        } else {
+            spelled.push_str(&token.to_string());
+        }
+    }
+    spelled
+}
+
 /// The name of an entry of a list inside of [`any_match`].
 const ENTRY: &str = "_entry";
 
 /// `any(seats.price > 100)` as `array_any_match(seats, _entry -> _entry['price'] > 100)`; nothing for anything else.
 fn any_match(found: &Expr) -> Result<Option<Expr>> {
     let Expr::Function(function) = found else { return Ok(None) };
-    if !function.name.to_string().eq_ignore_ascii_case("any") {
+    if function.name.to_string() != ANY {
         return Ok(None);
     }
     let wrong = || {
         Error::invalid(format!(
-            "any(…) holds one condition on the fields of one list, such as any(seats.price > 100); found {found}"
+            "any(…) holds one condition on the fields of one list, such as any(seats.price > 100); found {}",
+            found.to_string().replacen(ANY, "any", 1)
         ))
     };
     let FunctionArguments::List(list) = &function.args else { return Err(wrong()) };
@@ -141,7 +175,11 @@ mod tests {
 
     #[test]
     fn a_condition_is_one_expression() {
-        assert_eq!(condition("path = '/shoes' AND price >= 1").unwrap(), "path = '/shoes' AND price >= 1");
+        for same in
+            ["path = '/shoes' AND price >= 1", "name = 'it''s' OR \"a \"\"b\" LIKE '%any(%'", "a = ANY(b)"]
+        {
+            assert_eq!(condition(same).unwrap(), same);
+        }
         for wrong in ["", "path =", "1 = 1) UNION SELECT (1", "a = 1; DROP TABLE x", "a = 1, b"] {
             let fault = condition(wrong).unwrap_err().to_string();
             assert!(fault.contains("is not a condition"), "{wrong}: {fault}");

@@ -8,6 +8,7 @@ mod ground;
 mod history;
 mod retention;
 mod table;
+mod trend;
 
 use arrow::record_batch::RecordBatch;
 use serde::Deserialize;
@@ -22,12 +23,17 @@ pub use retention::CellOf;
 pub use retention::Entry;
 pub use retention::RetentionRequest;
 pub use retention::Shape;
+pub use trend::Measure;
+pub use trend::Named;
+pub use trend::Series;
+pub use trend::TrendRequest;
 
 /// A question, whoever asks it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Analysis {
     Retention(RetentionRequest),
+    Trend(TrendRequest),
 }
 
 impl Analysis {
@@ -44,6 +50,7 @@ impl Analysis {
     pub async fn answer(&self, ground: &Ground<'_>) -> Result<RecordBatch> {
         match self {
             Self::Retention(request) => retention::answer(request, ground).await,
+            Self::Trend(request) => trend::answer(request, ground).await,
         }
     }
 }

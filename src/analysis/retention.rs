@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::analysis::events::Events;
+use crate::analysis::events::heading;
 use crate::analysis::ground::Ground;
 use crate::analysis::ground::Scope;
 use crate::analysis::ground::ScopeWords;
@@ -313,7 +314,7 @@ impl Plan<'_> {
         }
         let mut table = Table::default();
         if let Some(by) = &self.request.by {
-            table = table.texts(by.clone(), values);
+            table = table.texts(heading(by), values);
         }
         table = table.texts("cohort", names.into_iter().map(Some)).numbers("persons", sizes);
         for (cell, column) in shown.into_iter().enumerate() {
@@ -341,7 +342,7 @@ impl Plan<'_> {
         };
         let mut table = Table::default();
         if let Some(by) = &self.request.by {
-            table = table.texts(by.clone(), cells().map(|(value, ..)| value.as_deref()));
+            table = table.texts(heading(by), cells().map(|(value, ..)| value.as_deref()));
         }
         let rate = |cohort: &Cohort, cell: usize| Some(cohort.returned[cell] as f64 / cohort.persons as f64);
         table
@@ -373,7 +374,7 @@ impl Plan<'_> {
             .numbers("personId", found.iter().map(|one| Some(one.0)))
             .times("started", found.iter().map(|one| Some(one.1)));
         if let Some(by) = &self.request.by {
-            table = table.texts(by.clone(), found.iter().map(|one| self.values.text(one.2)));
+            table = table.texts(heading(by), found.iter().map(|one| self.values.text(one.2)));
         }
         table.batch()
     }

@@ -30,6 +30,22 @@ pub(crate) const STOPS: &[&[&str]] = &[
     &["PERSONS", "OF"],
 ];
 
+/// The same inside of a trend.
+pub(crate) const TREND_STOPS: &[&[&str]] = &[
+    &["FORMULA"],
+    &["PER"],
+    &["FROM"],
+    &["TO"],
+    &["AS"],
+    &["IN", "ZONE"],
+    &["FOR", "SEGMENT"],
+    &["BY"],
+    &["TOP"],
+    &["MOVING"],
+    &["COMPARE"],
+    &["CUMULATIVE"],
+];
+
 /// `pageView`, `*`, `pageView WHERE path = '/shoes'`.
 pub(crate) fn events(cursor: &mut Cursor, stops: &[&[&str]]) -> Result<Events> {
     let event = if cursor.take_symbol(&Token::Mul) {

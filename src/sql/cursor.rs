@@ -53,6 +53,11 @@ impl Cursor {
         })
     }
 
+    /// Whether the next tokens are this word and an opening parenthesis.
+    pub(crate) fn is_call(&self, word: &str) -> bool {
+        self.is(&[word]) && self.tokens.get(self.at + 1).is_some_and(|one| one.token == Token::LParen)
+    }
+
     /// Takes the words if they come next.
     pub(crate) fn take(&mut self, words: &[&str]) -> bool {
         let comes = self.is(words);

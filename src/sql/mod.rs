@@ -8,6 +8,7 @@ mod retention;
 mod spelling;
 mod split;
 mod statement;
+mod trend;
 
 pub use parser::parse;
 pub use spelling::KEYWORDS;

@@ -100,7 +100,7 @@ mod tests {
     fn one(text: &str) -> RetentionRequest {
         let statement = parse(text).unwrap().remove(0);
         let StatementKind::Question(question) = statement.kind else { panic!("no question: {text}") };
-        let Analysis::Retention(request) = *question;
+        let Analysis::Retention(request) = *question else { panic!("no retention: {text}") };
         request
     }
 

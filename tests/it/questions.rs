@@ -95,3 +95,37 @@ fn mistakes_in_questions_are_named() {
     let list = "RETENTION seatReserved WHERE any(seats.price > 10) THEN * CELLS";
     assert_eq!(store.rows(list), Vec::<String>::new());
 }
+
+#[test]
+fn a_trend_has_every_day_and_agrees_with_sql() {
+    let store = store_of(&[("ana", &[1, 2, 4]), ("bo", &[1, 4]), ("cy", &[4])]);
+    let trend = "TREND seatReserved, PERSONS OF seatReserved, SUM(venueId) OF seatReserved, AVG(venueId) OF seatReserved \
+                 FORMULA 'A / B' FROM '2026-06-01' TO '2026-06-06'";
+    assert_eq!(
+        store.rows(trend),
+        [
+            "2026-06-01,2,2,2.0,1.0,1.0",
+            "2026-06-02,1,1,2.0,2.0,1.0",
+            "2026-06-03,0,0,0.0,,",
+            "2026-06-04,3,3,12.0,4.0,1.0",
+            "2026-06-05,0,0,0.0,,",
+        ]
+    );
+    let cumulative = store.rows("TREND PERSONS OF seatReserved CUMULATIVE FROM '2026-06-01' TO '2026-06-05'");
+    assert_eq!(cumulative, ["2026-06-01,2", "2026-06-02,2", "2026-06-03,2", "2026-06-04,3"]);
+    let before = store.rows("TREND seatReserved COMPARE FROM '2026-06-03' TO '2026-06-05'");
+    assert_eq!(before, ["2026-06-03,0,2", "2026-06-04,3,1"]);
+    let moving = store.rows("TREND seatReserved MOVING 2 FROM '2026-06-01' TO '2026-06-04'");
+    assert_eq!(moving, ["2026-06-01,2,", "2026-06-02,1,1.5", "2026-06-03,0,0.5"]);
+}
+
+#[test]
+fn the_slices_of_a_trend_sum_to_the_whole() {
+    let store = store_of(&[("ana", &[1, 2, 4]), ("bo", &[1, 2]), ("cy", &[1]), ("di", &[1])]);
+    store.import("b", &seat("null", "eve", "2026-06-01T10:00:00Z", r#"{"venueId":1}"#)).fine();
+    let rows = store.rows("TREND seatReserved BY note TOP 1 FROM '2026-06-01' TO '2026-06-02'");
+    assert_eq!(rows, ["2026-06-01,ana,1", "2026-06-01,,1", "2026-06-01,(other),3"]);
+    let persons =
+        store.rows("TREND PERSONS OF seatReserved BY note TOP 1 PER MONTH FROM '2026-06-01' TO '2026-07-01'");
+    assert_eq!(persons, ["2026-06-01,ana,1", "2026-06-01,,1", "2026-06-01,(other),3"]);
+}
