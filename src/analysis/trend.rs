@@ -108,6 +108,10 @@ pub(crate) async fn answer(request: &TrendRequest, ground: &Ground<'_>) -> Resul
     if request.series.is_empty() {
         return Err(Error::invalid("a trend needs at least one series"));
     }
+    let sums = [Measure::Count, Measure::Persons, Measure::Sum];
+    if request.cumulative && request.series.iter().any(|one| !sums.contains(&one.measure)) {
+        return Err(Error::invalid("CUMULATIVE is for counts, persons and sums; leave the other series out"));
+    }
     let words = ScopeWords {
         from: request.from.as_deref(),
         to: request.to.as_deref(),
@@ -376,7 +380,7 @@ impl Trend<'_> {
             if let Some(of) = self.request.moving {
                 let averages: Vec<Line> =
                     (0..slices.len()).map(|slice| moving(&lines[&(slice, at)], of)).collect();
-                let column = rows().map(|(bucket, slice)| averages[slice][bucket]);
+                let column = rows().map(|(bucket, slice)| rounded(averages[slice][bucket]));
                 table = table.decimals(format!("{name}, average of {of}"), column);
             }
         }
@@ -384,9 +388,14 @@ impl Trend<'_> {
     }
 }
 
+/// Twelve digits: the last ones of a sum of decimals depend on the order in which they were added.
+fn rounded(value: Option<f64>) -> Option<f64> {
+    value.map(|value| format!("{value:.11e}").parse().unwrap_or(value))
+}
+
 fn add(table: Table, name: String, values: Line, whole: bool) -> Table {
     if !whole {
-        return table.decimals(name, values);
+        return table.decimals(name, values.into_iter().map(rounded));
     }
     #[expect(clippy::cast_possible_truncation, reason = "counts of events, which are far below 2^53")]
     let whole = |value: f64| value as i64;
@@ -435,6 +444,14 @@ mod tests {
         let line = vec![Some(1.0), Some(3.0), Some(5.0), None, Some(1.0)];
         assert_eq!(moving(&line, 2), [None, Some(2.0), Some(4.0), None, None]);
         assert_eq!(moving(&line, 1), line);
+    }
+
+    #[test]
+    fn decimals_have_twelve_digits() {
+        assert_eq!(rounded(Some(1_071_805.469_999_959_5)), Some(1_071_805.47));
+        assert_eq!(rounded(Some(-0.1)), Some(-0.1));
+        assert_eq!(rounded(Some(0.0)), Some(0.0));
+        assert_eq!(rounded(None), None);
     }
 
     #[test]
