@@ -44,7 +44,7 @@
 //!
 //! | module | its question |
 //! |---|---|
-//! | [`cli`] | what does a person at a terminal see? |
+//! | [`cli`], [`server`] | what does a person at a terminal see, and what do programs talk to? |
 //! | [`engine`] | who brings the layers together? |
 //! | [`sql`] | what did the person type? |
 //! | [`analysis`] | who came back, how often, in which order? |
@@ -69,6 +69,7 @@ pub mod person;
 pub mod query;
 pub mod schema;
 pub(crate) mod sequence;
+pub mod server;
 pub mod sql;
 pub mod storage;
 pub mod time;

@@ -12,8 +12,11 @@ use clap::Subcommand;
 use clap_complete::Shell;
 
 use crate::cli::print::Format;
+use crate::engine::Config;
+use crate::engine::Scope;
 use crate::engine::parse_bytes;
 use crate::engine::parse_zone;
+use crate::error::Error;
 
 const EXAMPLE: &str = "\
 Example:
@@ -75,6 +78,9 @@ pub(crate) struct Store {
     /// Change nothing, and work beside the one who writes
     #[arg(long, global = true)]
     pub(crate) read_only: bool,
+    /// A file of settings [default: $MILEPOST_CONFIG, or milepost.toml in the data directory]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -91,6 +97,12 @@ pub(crate) enum Command {
     Info(Info),
     /// Rewrite small files into few sorted ones
     Compact,
+    /// Answer questions and change definitions over HTTP
+    Serve(Serve),
+    /// Make, list and revoke the keys of the server
+    Key(Key),
+    /// Show all settings with their words, as a file that can be changed
+    Config(ShowConfig),
     /// Load real third-party data and ask the first questions
     Demo(Demo),
     /// Print a script that teaches your shell these commands
@@ -258,6 +270,69 @@ pub(crate) struct Info {
 }
 
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  milepost serve
+  curl -d 'SELECT count(*) FROM events' http://127.0.0.1:6453/v1/sql
+
+On loopback no key is needed; see milepost key. All settings: milepost config show")]
+pub(crate) struct Serve {
+    /// Where HTTP is served [default: 127.0.0.1:6453]
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<String>,
+}
+
+impl Serve {
+    /// The settings, with what the command line says.
+    pub(crate) fn over(self, mut config: Config) -> Config {
+        config.server.listen = self.listen.unwrap_or(config.server.listen);
+        config
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Key {
+    #[command(subcommand)]
+    pub(crate) command: KeyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Make a key and show it, once
+    #[command(after_help = "\
+Example:
+  milepost key create shop-backend --scope ingest --scope query
+
+Scopes: ingest sends events, web sends events from a page, query asks, export exports, manage does everything")]
+    Create {
+        /// What the key is called in lists and logs
+        name: String,
+        /// What it allows; may be given several times
+        #[arg(long = "scope", required = true, value_name = "SCOPE", value_parser = scope)]
+        scopes: Vec<Scope>,
+    },
+    /// All keys, the revoked ones too
+    List {
+        #[arg(long, value_enum, default_value = "table")]
+        format: Format,
+    },
+    /// End a key at once
+    Revoke { name: String },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ShowConfig {
+    #[command(subcommand)]
+    command: ConfigCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// The settings as they hold
+    Show,
+}
+
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Demo {
     /// Load the data, ask nothing
     #[arg(long)]
@@ -303,6 +378,10 @@ fn in_order(sql: &Sql, matches: &ArgMatches) -> Vec<Text> {
         places("command").into_iter().zip(given).chain(places("file").into_iter().zip(files)).collect();
     texts.sort_by_key(|(place, _)| *place);
     texts.into_iter().map(|(_, text)| text).collect()
+}
+
+fn scope(text: &str) -> Result<Scope, String> {
+    text.parse().map_err(|error: Error| error.to_string())
 }
 
 fn threads(text: &str) -> Result<usize, String> {
@@ -408,7 +487,7 @@ mod tests {
     #[test]
     fn short_help_fits_a_screen_and_shows_an_example() {
         let help = refusal("milepost -h");
-        assert!(help.lines().count() <= 32, "{help}");
+        assert!(help.lines().count() <= 44, "{help}");
         assert!(help.contains("milepost import events.json.gz"), "{help}");
     }
 }

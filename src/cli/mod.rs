@@ -10,8 +10,10 @@ mod export;
 mod helper;
 mod highlight;
 mod import;
+mod key;
 mod print;
 mod progress;
+mod remote;
 mod repl;
 mod sql;
 mod terminal;
@@ -19,6 +21,7 @@ mod tokens;
 
 pub use args::Args;
 
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,9 +33,11 @@ use crate::cli::args::Store;
 use crate::cli::exit::Outcome;
 use crate::cli::exit::report;
 use crate::cli::progress::Bar;
+use crate::cli::remote::Reached;
 use crate::cli::terminal::Terminal;
 use crate::engine::Config;
 use crate::engine::Engine;
+use crate::engine::show_settings;
 use crate::error::Context;
 use crate::error::Kind;
 use crate::error::Result;
@@ -40,9 +45,12 @@ use crate::error::Result;
 /// What is still being read or written when a run ends gets so long; a store loses nothing when it is cut off.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// What `milepost serve` calls: the server is this floor's neighbour, so whoever stands above brings it.
+pub type Serve = fn(Engine) -> Pin<Box<dyn Future<Output = Result<()>>>>;
+
 /// Does what the command line asks. Answers go to standard output, all else to standard error.
-pub fn run(args: Args) -> ExitCode {
-    let outcome = begin(args).unwrap_or_else(|error| {
+pub fn run(args: Args, serve: Serve) -> ExitCode {
+    let outcome = begin(args, serve).unwrap_or_else(|error| {
         report(&error, None);
         Outcome::of(&error)
     });
@@ -54,7 +62,7 @@ pub fn refuse(refusal: &clap::Error) -> ExitCode {
     exit::refuse(refusal).into()
 }
 
-fn begin(args: Args) -> Result<Outcome> {
+fn begin(args: Args, serve: Serve) -> Result<Outcome> {
     let config = config(args.store)?;
     let mut builder = Builder::new_multi_thread();
     builder.enable_all();
@@ -62,35 +70,50 @@ fn begin(args: Args) -> Result<Outcome> {
         builder.worker_threads(threads);
     }
     let runtime = builder.build().unavailable(|| "could not start threads".to_owned())?;
-    let outcome = runtime.block_on(dispatch(args.command, config, &Terminal::detect()));
+    let outcome = runtime.block_on(dispatch(args.command, config, serve, &Terminal::detect()));
     runtime.shutdown_timeout(FAREWELL);
     outcome
 }
 
 fn config(store: Store) -> Result<Config> {
-    let mut config = Config::from_environment()?;
-    config.data = store.data.unwrap_or(config.data);
+    let mut config = Config::load(store.data.as_deref(), store.config.as_deref())?;
     config.memory = store.memory.or(config.memory);
     config.threads = store.threads.or(config.threads);
     config.read_only |= store.read_only;
     Ok(config)
 }
 
-async fn dispatch(command: Option<Command>, config: Config, terminal: &Terminal) -> Result<Outcome> {
+async fn dispatch(
+    command: Option<Command>,
+    config: Config,
+    serve: Serve,
+    terminal: &Terminal,
+) -> Result<Outcome> {
     match command.unwrap_or_else(|| Command::Sql(args::Sql::default())) {
         Command::Sql(sql) if sql.texts.is_empty() && terminal.stdin => prompt(config, terminal).await,
         Command::Sql(sql) => {
             let scripts = sql::scripts(&sql)?;
             let output = sql::output(&sql, terminal);
-            let engine = Engine::open(config).await?;
+            let store = Reached::store(config).await?;
             let outcome = if scripts.is_empty() {
-                sql::run_input(&engine, &output).await
+                sql::run_input(&store, &output).await
             } else {
-                sql::run(&engine, &scripts, &output).await
+                sql::run(&store, &scripts, &output).await
             };
-            engine.close().await?;
+            store.close().await?;
             Ok(outcome)
         }
+        Command::Serve(wanted) => {
+            let engine = Engine::open(wanted.over(config)).await?;
+            serve(engine).await.map(|()| Outcome::Done)
+        }
+        Command::Key(key) => {
+            let store = Reached::store(config).await?;
+            let done = key::run(&store, key.command, terminal).await;
+            store.close().await?;
+            done.map(|()| Outcome::Done)
+        }
+        Command::Config(_) => exit::answer(show_settings(&config).trim_end()).map(|()| Outcome::Done),
         Command::Import(import) => {
             let engine = Engine::open(config).await?;
             let outcome = import::run(&engine, import, terminal).await;

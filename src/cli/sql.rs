@@ -19,6 +19,7 @@ use crate::cli::print::Output;
 use crate::cli::print::Shown;
 use crate::cli::progress::Spinner;
 use crate::cli::progress::Watched;
+use crate::cli::remote::Asks;
 use crate::cli::terminal::Terminal;
 use crate::engine::Answer;
 use crate::engine::Engine;
@@ -27,6 +28,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::sql::Statement;
 use crate::sql::is_complete;
+use crate::sql::parse;
 
 /// A text to run, and the file it is from.
 #[derive(Debug)]
@@ -76,11 +78,11 @@ pub(crate) fn output(sql: &Sql, terminal: &Terminal) -> Output {
 }
 
 /// Runs everything; the first error ends it, and has been said when this returns.
-pub(crate) async fn run(engine: &Engine, scripts: &[Script], output: &Output) -> Outcome {
+pub(crate) async fn run(asks: &impl Asks, scripts: &[Script], output: &Output) -> Outcome {
     let mut answers = 0;
     for script in scripts {
         let given = Given::whole(script.name.as_deref(), &script.text);
-        if let Err(error) = run_script(engine, given, output, &mut answers).await {
+        if let Err(error) = run_script(asks, given, output, &mut answers).await {
             report(&error, Some(given));
             return Outcome::of(&error);
         }
@@ -89,7 +91,7 @@ pub(crate) async fn run(engine: &Engine, scripts: &[Script], output: &Output) ->
 }
 
 /// Runs what comes from standard input, each statement as soon as its line is there.
-pub(crate) async fn run_input(engine: &Engine, output: &Output) -> Outcome {
+pub(crate) async fn run_input(asks: &impl Asks, output: &Output) -> Outcome {
     let mut lines = Lines::default();
     let mut answers = 0;
     loop {
@@ -102,7 +104,7 @@ pub(crate) async fn run_input(engine: &Engine, output: &Output) -> Outcome {
             }
         };
         let given = Given { name: None, before: text.before, text: &text.lines };
-        if let Err(error) = run_script(engine, given, output, &mut answers).await {
+        if let Err(error) = run_script(asks, given, output, &mut answers).await {
             report(&error, Some(given));
             return Outcome::of(&error);
         }
@@ -144,13 +146,13 @@ impl Lines {
     }
 }
 
-async fn run_script(engine: &Engine, given: Given<'_>, output: &Output, answers: &mut u32) -> Result<()> {
+async fn run_script(asks: &impl Asks, given: Given<'_>, output: &Output, answers: &mut u32) -> Result<()> {
     // The time is said on standard error, so that the answer is the same with it and without.
     let untimed = Output { timing: false, ..output.clone() };
-    for statement in engine.parse(given.text)? {
+    for statement in parse(given.text)? {
         let single = output.file.is_some() || output.format.is_binary();
         let started = Instant::now();
-        match interruptible(ask(engine, &statement, &untimed, single && *answers > 0)).await? {
+        match interruptible(ask(asks, &statement, &untimed, single && *answers > 0)).await? {
             // The reader of the pipe has gone. One who closes his pager may still want the next answer.
             Told::Rows(shown) if !shown.all && !output.terminal.stdout => return Ok(()),
             Told::Rows(shown) => {
@@ -178,10 +180,15 @@ pub(crate) enum Told {
 }
 
 /// Runs one statement and shows its rows. With `full`, rows are refused: their place is taken by another answer.
-pub(crate) async fn ask(engine: &Engine, statement: &Statement, output: &Output, full: bool) -> Result<Told> {
+pub(crate) async fn ask(
+    asks: &impl Asks,
+    statement: &Statement,
+    output: &Output,
+    full: bool,
+) -> Result<Told> {
     let started = Instant::now();
     let spinner = Spinner::start(&output.terminal, "running,");
-    match engine.execute(statement).await? {
+    match asks.execute(statement).await? {
         Answer::Rows(_) if full => {
             let message = "a second answer does not fit into the same file; give one query for each";
             Err(Error::invalid(message).at(statement.place))

@@ -100,6 +100,11 @@ impl Table {
         self
     }
 
+    pub(crate) fn array(mut self, name: &'static str, values: ArrayRef) -> Self {
+        self.columns.push((name, values));
+        self
+    }
+
     pub(crate) fn batch(self) -> Result<RecordBatch> {
         if self.columns.is_empty() {
             return Ok(RecordBatch::new_empty(Arc::new(Schema::empty())));

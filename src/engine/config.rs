@@ -1,12 +1,16 @@
-//! All settings in one struct: the environment first, then what the command line says. The only reader of the
-//! environment.
+//! All settings in one struct: a file first, then the environment, then what the command line says. The only reader of
+//! the environment.
 
+use std::path::Path;
 use std::path::PathBuf;
 
 use chrono_tz::Tz;
 
+use crate::engine::ServerSettings;
+use crate::engine::settings;
 use crate::error::Error;
 use crate::error::Result;
+use crate::storage::Layout;
 use crate::time::parse_zone;
 
 /// How to open an [`Engine`](crate::engine::Engine).
@@ -22,6 +26,8 @@ pub struct Config {
     pub threads: Option<usize>,
     /// The zone of times that are written without one; by default such times are refused.
     pub zone: Option<Tz>,
+    /// How `milepost serve` serves.
+    pub server: ServerSettings,
 }
 
 /// Where the data lives when nothing says otherwise.
@@ -31,20 +37,41 @@ const MIB: u64 = 1024 * 1024;
 
 impl Default for Config {
     fn default() -> Self {
-        Self { data: PathBuf::from(DEFAULT_DATA), read_only: false, memory: None, threads: None, zone: None }
+        Self {
+            data: PathBuf::from(DEFAULT_DATA),
+            read_only: false,
+            memory: None,
+            threads: None,
+            zone: None,
+            server: ServerSettings::default(),
+        }
     }
 }
 
 impl Config {
-    /// The defaults with what `MILEPOST_DATA`, `MILEPOST_MEMORY`, `MILEPOST_THREADS` and `MILEPOST_ZONE` say.
-    pub fn from_environment() -> Result<Self> {
-        Self::from_variables(variable)
+    /// The defaults, then what the file says, then `MILEPOST_DATA`, `MILEPOST_MEMORY`, `MILEPOST_THREADS` and
+    /// `MILEPOST_ZONE`. The file is the one named here, else by `MILEPOST_CONFIG`, else `milepost.toml` in the data
+    /// directory, if it is there.
+    pub fn load(data: Option<&Path>, file: Option<&Path>) -> Result<Self> {
+        Self::from_variables(data, file, variable)
     }
 
-    fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
+    fn from_variables(
+        data: Option<&Path>,
+        file: Option<&Path>,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self> {
         let mut config = Self::default();
-        if let Some(data) = variable("MILEPOST_DATA") {
-            config.data = PathBuf::from(data);
+        if let Some(data) = data.map(Path::to_owned).or_else(|| variable("MILEPOST_DATA").map(PathBuf::from))
+        {
+            config.data = data;
+        }
+        match file.map(Path::to_owned).or_else(|| variable("MILEPOST_CONFIG").map(PathBuf::from)) {
+            Some(file) => settings::read(&mut config, &file, true)?,
+            None => {
+                let file = Layout::new(&config.data).settings();
+                settings::read(&mut config, &file, false)?;
+            }
         }
         if let Some(memory) = variable("MILEPOST_MEMORY") {
             config.memory = Some(parse_bytes(&memory)?);
@@ -136,7 +163,7 @@ mod tests {
     #[test]
     fn the_environment_is_checked() {
         let with = |name: &'static str, value: &'static str| {
-            Config::from_variables(move |asked| (asked == name).then(|| value.to_owned()))
+            Config::from_variables(None, None, move |asked| (asked == name).then(|| value.to_owned()))
         };
         assert_eq!(with("MILEPOST_DATA", "/data").unwrap().data, PathBuf::from("/data"));
         assert_eq!(with("MILEPOST_THREADS", "3").unwrap().thread_count(), 3);

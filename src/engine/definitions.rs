@@ -10,6 +10,7 @@ use crate::ids::DefinitionId;
 use crate::schema::Definition;
 use crate::schema::DefinitionRequest;
 use crate::schema::NameRule;
+use crate::schema::Registry;
 use crate::schema::evolve;
 use crate::sql::AlterEvent;
 use crate::sql::Change;
@@ -34,6 +35,52 @@ impl Engine {
             .iter()
             .map(|change| format!("{} {would}{}", change.definition().id, change.verb()))
             .collect())
+    }
+
+    /// The definitions in force.
+    pub fn registry(&self) -> Arc<Registry> {
+        self.storage().registry()
+    }
+
+    /// Makes the definition that one JSON request describes, by the strict rule for names.
+    ///
+    /// # Errors
+    /// `Conflict` when the id is taken; `Invalid` when the request is not one that `schema::evolve` allows.
+    pub fn create_definition(&self, json: &str) -> Result<Definition> {
+        let request = single(json)?;
+        if request.id.is_none() && request.template.is_none() {
+            return Err(Error::invalid("at $: one of \"definitionId\" and \"templateId\" must be given"));
+        }
+        let definition = evolve::create(&self.storage().registry(), request, NameRule::Strict)?;
+        self.storage().define(vec![definition.clone()])?;
+        Ok(definition)
+    }
+
+    /// Changes a definition as one JSON request describes it anew: a title, perhaps a description, and all its fields
+    /// with new ones among them.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such definition; `Invalid` when the change is not allowed.
+    pub fn update_definition(&self, id: &str, json: &str) -> Result<Definition> {
+        let registry = self.storage().registry();
+        let id = DefinitionId::clone(&registry.get(id)?.id);
+        let request = single(json)?;
+        if request.id.is_some() || request.template.is_some() {
+            return Err(Error::invalid(
+                "at $: a definition keeps its id; leave \"definitionId\" and \"templateId\" out",
+            ));
+        }
+        let title = request.title.as_deref().map(|title| title.chars().count()).unwrap_or_default();
+        if !(1..=evolve::TITLE_CHARS).contains(&title) {
+            return Err(Error::invalid(format!(
+                "at $.title: a title has 1 to {} characters, found {title}",
+                evolve::TITLE_CHARS
+            )));
+        }
+        let request = DefinitionRequest { id: Some(id), ..request };
+        let definition = evolve::update(&registry, request, NameRule::Strict)?;
+        self.storage().define(vec![definition.clone()])?;
+        Ok(definition)
     }
 
     pub(crate) fn create_event(&self, create: &CreateEvent) -> Result<String> {
@@ -120,6 +167,15 @@ impl Engine {
             like.is_none_or(|pattern| crate::engine::show::is_like(one.id.as_str(), pattern))
         };
         registry.iter().filter(fits).map(Arc::clone).collect()
+    }
+}
+
+/// The one request of a text.
+fn single(json: &str) -> Result<DefinitionRequest> {
+    let mut requests = DefinitionRequest::parse(json)?;
+    match (requests.pop(), requests.is_empty()) {
+        (Some(request), true) if !json.trim_start().starts_with('[') => Ok(request),
+        _ => Err(Error::invalid("at $: expected one definition in an object, found an array")),
     }
 }
 

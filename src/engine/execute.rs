@@ -1,6 +1,9 @@
 //! One `match` over statements: which layer answers.
 
 use arrow::record_batch::RecordBatch;
+use futures::FutureExt;
+use futures::TryFutureExt;
+use futures::future::BoxFuture;
 
 use crate::engine::Answer;
 use crate::engine::Engine;
@@ -17,11 +20,14 @@ use crate::time::Day;
 
 impl Engine {
     /// Runs one statement. An error's place is counted in the text that the statement was parsed from.
-    pub async fn execute(&self, statement: &Statement) -> Result<Answer> {
-        self.answer(statement).await.map_err(|error| match error.place() {
+    ///
+    /// Boxed, so that the compiler can tell that it may move between threads.
+    pub fn execute<'a>(&'a self, statement: &'a Statement) -> BoxFuture<'a, Result<Answer>> {
+        let placed = |error: Error| match error.place() {
             Some(place) => error.at(place.within(statement.place)),
             None => error,
-        })
+        };
+        self.answer(statement).map_err(placed).boxed()
     }
 
     async fn answer(&self, statement: &Statement) -> Result<Answer> {

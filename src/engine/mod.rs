@@ -7,8 +7,12 @@ mod execute;
 mod exports;
 mod imports;
 mod ingest;
+mod keys;
 mod names;
 mod questions;
+pub(crate) mod rows;
+mod serving;
+mod settings;
 mod show;
 mod system;
 
@@ -17,6 +21,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio::sync::MutexGuard;
 
+use crate::engine::keys::KeyRing;
 use crate::error::Result;
 use crate::ingest::Ingester;
 use crate::query::Queries;
@@ -43,14 +48,27 @@ pub use ingest::IngestBatch;
 pub use ingest::IngestOptions;
 pub use ingest::IngestReport;
 pub use ingest::RowFate;
+pub use keys::Key;
+pub use keys::Scope;
 pub use names::Names;
 pub use names::TableNames;
+pub use rows::RowFormat;
+pub use rows::RowWriter;
+pub use serving::Announcement;
+pub use serving::Door;
+pub use settings::ServerSettings;
+pub use settings::show as show_settings;
 
 /// An open data directory. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Engine {
     inner: Arc<Inner>,
+    /// The session of this handle, over the snapshot that it last asked; views and settings live in it.
+    session: Arc<Mutex<Option<Seen>>>,
 }
+
+/// A session, and the snapshot that it is over.
+type Seen = (Arc<Snapshot>, Arc<Session>);
 
 #[derive(Debug)]
 struct Inner {
@@ -58,8 +76,7 @@ struct Inner {
     storage: Arc<Storage>,
     queries: Queries,
     system: Vec<Arc<dyn SystemTable>>,
-    /// The session of this process, over the snapshot that it last asked; views and settings live in it.
-    session: Mutex<Option<(Arc<Snapshot>, Arc<Session>)>>,
+    keys: KeyRing,
     /// Held by the import that runs: two at once would give out the same persons and sequence numbers.
     importing: Arc<Mutex<()>>,
     /// Takes events one by one.
@@ -87,9 +104,15 @@ impl Engine {
         let system = system::tables(&storage, &config);
         let importing = Arc::new(Mutex::default());
         let ingester = Ingester::new(Arc::clone(&storage), SystemClock::shared(), Arc::clone(&importing));
-        let session = Mutex::default();
-        let inner = Inner { config, storage, queries, system, session, importing, ingester };
-        Ok(Self { inner: Arc::new(inner) })
+        let keys = KeyRing::default();
+        let inner = Inner { config, storage, queries, system, keys, importing, ingester };
+        Ok(Self { inner: Arc::new(inner), session: Arc::default() })
+    }
+
+    /// A handle on the same store with views and settings of its own, for one of several people who ask at a time.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), session: Arc::default() }
     }
 
     pub fn config(&self) -> &Config {
@@ -115,7 +138,7 @@ impl Engine {
     /// Ends the work of this handle: what the log alone has comes into the lake, where other programs see it too.
     /// Everything that was acknowledged is on disk already; the directory's lock goes with the last handle.
     pub async fn close(self) -> Result<()> {
-        *self.inner.session.lock().await = None;
+        *self.session.lock().await = None;
         if !self.config().read_only {
             self.storage().flush().await?;
         }
@@ -134,7 +157,7 @@ impl Engine {
     /// The session over the store as it is now.
     pub(crate) async fn session(&self) -> Result<Arc<Session>> {
         let snapshot = self.storage().snapshot().await?;
-        let mut held = self.inner.session.lock().await;
+        let mut held = self.session.lock().await;
         let session = match &*held {
             Some((seen, session)) if Arc::ptr_eq(seen, &snapshot) => Arc::clone(session),
             Some((_, session)) => Arc::new(session.at(Arc::clone(&snapshot)).await?),

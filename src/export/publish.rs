@@ -57,7 +57,7 @@ pub(crate) async fn names(store: &dyn ObjectStore, directory: &Path, prefix: &st
     let offset = directory.clone().join(prefix);
     let names = store
         .list_with_offset(Some(directory), &offset)
-        .try_filter_map(|object| async move { Ok(name_in(directory, &object.location)) })
+        .try_filter_map(|object| std::future::ready(Ok(name_in(directory, &object.location))))
         .try_filter(|name| std::future::ready(name.starts_with(prefix)))
         .try_collect()
         .await;

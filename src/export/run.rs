@@ -255,16 +255,17 @@ impl Writer {
     }
 
     async fn read(&mut self, day: &PlannedDay) -> Result<DayRows> {
-        let lake = &self.lake;
-        let opened: Vec<(PlannedFile, OpenedFile)> = stream::iter(day.files.clone())
-            .map(|planned| async move {
+        // Boxed, so that the compiler can tell that it may move between threads.
+        let open = |planned: PlannedFile| {
+            let lake = Arc::clone(&self.lake);
+            let opening = async move {
                 let bytes = fetch(lake.as_ref(), &planned.file.path).await?;
                 blocking(move || Ok((OpenedFile::open(&planned.file.path, bytes)?, planned))).await
-            })
-            .map(|opening| opening.map(|opened| opened.map(|(file, planned)| (planned, file))))
-            .buffered(self.threads)
-            .try_collect()
-            .await?;
+            };
+            opening.map(|opened| opened.map(|(file, planned)| (planned, file))).boxed()
+        };
+        let opened: Vec<(PlannedFile, OpenedFile)> =
+            stream::iter(day.files.clone()).map(open).buffered(self.threads).try_collect().await?;
         let moments = self.request.enrich_moments;
         let mut jobs = Vec::new();
         for (planned, file) in opened {

@@ -3,6 +3,7 @@
 //! ```text
 //! catalog.db                                        definitions, persons, batches, sources, quarantine
 //! LOCK                                              held by the writer
+//! SERVER                                            where the server listens that has the directory open
 //! WRITING                                           there while data files may exist that no log names yet
 //! ids/<n>.run                                       event ids of one batch
 //! log/<n>.log                                       events that are safe and not in the lake yet, from record n on
@@ -54,6 +55,16 @@ impl Layout {
 
     pub fn lock(&self) -> PathBuf {
         self.root.join("LOCK")
+    }
+
+    /// Where the server that has the directory open says how to reach it.
+    pub fn server(&self) -> PathBuf {
+        self.root.join("SERVER")
+    }
+
+    /// The settings that hold when no other file is named.
+    pub fn settings(&self) -> PathBuf {
+        self.root.join("milepost.toml")
     }
 
     /// Present from before the first data file of a commit is written until a log names it, so that a start-up after

@@ -37,7 +37,10 @@ pub(crate) fn open_bucket(bucket: &str, builder: AmazonS3Builder) -> Result<Amaz
 
 /// Makes a folder and its parents, each of them durable before the next is made in it.
 pub(crate) fn create_folder(folder: &Path) -> Result<()> {
-    if folder.try_exists().unavailable(|| format!("could not look for \"{}\"", folder.display()))? {
+    // An empty path is the working directory.
+    let there = folder.as_os_str().is_empty()
+        || folder.try_exists().unavailable(|| format!("could not look for \"{}\"", folder.display()))?;
+    if there {
         return Ok(());
     }
     if let Some(parent) = folder.parent() {

@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::Weak;
 
+use futures::FutureExt;
 use futures::StreamExt;
 use futures::TryStreamExt;
 use futures::stream;
@@ -81,7 +82,8 @@ impl View {
             .map(|definition| {
                 let known = by_id.get(definition.id.as_str()).cloned();
                 let made = made.contains(definition.id.as_str());
-                async move { self.read(definition, known, made).await }
+                // Boxed, so that the compiler can tell that it may move between threads.
+                self.read(definition, known, made).boxed()
             })
             .buffered(AT_ONCE)
             .try_collect::<Vec<_>>()

@@ -13,4 +13,5 @@ mod import;
 mod mistakes;
 mod queries;
 mod questions;
+mod server;
 mod sql;

@@ -56,3 +56,13 @@ fn the_time_of_a_statement_is_said_once_and_beside_the_answer() {
     assert_eq!(timed.stdout, plain.stdout);
     assert!(timed.stderr.starts_with("Time: "), "{timed:?}");
 }
+
+#[test]
+fn a_data_directory_may_be_a_bare_name() {
+    let store = Store::new();
+    let mut command = store.command(["sql", "-c", "SELECT 1"]);
+    command.args(["--data", "bare"]);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(store.path("bare/catalog.db").try_exists().unwrap());
+}

@@ -1,9 +1,5 @@
 //! Answers to standard output as a table, CSV, JSON, Parquet or Arrow; everything else goes to standard error.
 
-mod cell;
-mod columnar;
-mod csv;
-mod json;
 mod output;
 mod pager;
 mod table;
@@ -19,15 +15,11 @@ pub(crate) use table::Look;
 use std::io::Write;
 use std::path::Path;
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use clap::ValueEnum;
 
-use crate::cli::print::columnar::ArrowStream;
-use crate::cli::print::columnar::ParquetFile;
-use crate::cli::print::csv::Csv;
-use crate::cli::print::json::Json;
-use crate::error::Context;
+use crate::engine::RowFormat;
+use crate::engine::RowWriter;
 use crate::error::Error;
 use crate::error::Result;
 use crate::error::did_you_mean;
@@ -96,33 +88,21 @@ impl Format {
     }
 }
 
-/// Writes one answer, batch by batch; nothing but the batch at hand is held.
-pub(crate) trait Writer: Send {
-    fn write(&mut self, batch: &RecordBatch) -> Result<()>;
-
-    /// Writes what stands at the end, and flushes.
-    fn finish(&mut self) -> Result<()>;
-}
-
 /// The writer of every format but the table, which needs to see rows before it knows its widths.
 fn writer<'a>(
     format: Format,
     schema: &SchemaRef,
     out: Box<dyn Write + Send + 'a>,
-) -> Result<Box<dyn Writer + 'a>> {
-    Ok(match format {
-        Format::Csv => Box::new(Csv::new(schema, out)?),
-        Format::Json => Box::new(Json::array(out)),
-        Format::Ndjson => Box::new(Json::lines(out)),
-        Format::Parquet => Box::new(ParquetFile::new(schema, out)?),
-        Format::Arrow => Box::new(ArrowStream::new(schema, out)?),
+) -> Result<Box<dyn RowWriter + 'a>> {
+    let format = match format {
+        Format::Csv => RowFormat::Csv,
+        Format::Json => RowFormat::Json,
+        Format::Ndjson => RowFormat::Ndjson,
+        Format::Parquet => RowFormat::Parquet,
+        Format::Arrow => RowFormat::Arrow,
         Format::Table => return Err(Error::internal("a table is written by its own printer")),
-    })
-}
-
-/// What to say when the place we write to fails us.
-fn written<T, E: Into<Box<dyn std::error::Error + Send + Sync>>>(result: Result<T, E>) -> Result<T> {
-    result.unavailable(|| "could not write the answer".to_owned())
+    };
+    format.writer(schema, out)
 }
 
 #[cfg(test)]

@@ -21,8 +21,8 @@ use crate::cli::print::Look;
 use crate::cli::print::Pager;
 use crate::cli::print::table::Table;
 use crate::cli::print::writer;
-use crate::cli::print::written;
 use crate::cli::terminal::Terminal;
+use crate::engine::rows::written;
 use crate::error::Context;
 use crate::error::Error;
 use crate::error::Kind;
@@ -321,42 +321,17 @@ pub(crate) fn is_broken_pipe(error: &Error) -> bool {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use std::sync::Arc;
 
     use arrow::array::ArrayRef;
     use arrow::array::Int64Array;
-    use arrow::array::StringArray;
     use arrow::error::ArrowError;
     use futures::executor::block_on;
     use futures::stream;
     use parquet::errors::ParquetError;
 
     use super::*;
-
-    /// Wide letters, empty text, NULL, quotes.
-    pub(crate) fn sample() -> RecordBatch {
-        let names = StringArray::from(vec![Some("東京"), Some(""), None, Some("say \"hi\", now")]);
-        let counts = Int64Array::from(vec![Some(1), Some(-20), None, Some(300)]);
-        RecordBatch::try_from_iter_with_nullable([
-            ("name", Arc::new(names) as ArrayRef, true),
-            ("count", Arc::new(counts) as ArrayRef, true),
-        ])
-        .unwrap()
-    }
-
-    pub(crate) fn bytes_as(format: Format, batch: &RecordBatch) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let output = Output { format, ..Output::default() };
-        let rows = stream::iter([Ok(batch.clone())]);
-        let sink = Sink::Given(Box::new(&mut bytes));
-        block_on(output.write(&batch.schema(), rows, Instant::now(), sink)).unwrap();
-        bytes
-    }
-
-    pub(crate) fn written_as(format: Format, batch: &RecordBatch) -> String {
-        String::from_utf8(bytes_as(format, batch)).unwrap()
-    }
 
     fn numbers(count: i64) -> RecordBatch {
         let numbers = Int64Array::from_iter_values(0..count);

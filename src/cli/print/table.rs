@@ -5,8 +5,8 @@ use arrow::datatypes::SchemaRef;
 use unicode_width::UnicodeWidthChar;
 use unicode_width::UnicodeWidthStr;
 
-use crate::cli::print::cell::Cells;
-use crate::cli::print::cell::is_number;
+use crate::engine::rows::cell::Cells;
+use crate::engine::rows::cell::is_number;
 use crate::error::Result;
 
 /// No column is cut to fewer places than this; a table that is still too wide is left to the pager.
@@ -237,7 +237,7 @@ mod tests {
     use arrow::array::StringArray;
 
     use super::*;
-    use crate::cli::print::output::tests::sample;
+    use crate::engine::rows::tests::sample;
 
     fn table(batch: &RecordBatch, look: Look) -> String {
         let mut table = Table::new(&batch.schema());

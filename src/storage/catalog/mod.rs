@@ -7,6 +7,7 @@
 //!
 //! One writer at a time is a rule of the data directory (`storage::lock`), not of this file; readers work beside it.
 
+mod api_keys;
 mod batches;
 mod definitions;
 mod persons;
@@ -34,6 +35,7 @@ use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 
+pub use api_keys::ApiKey;
 pub use batches::BatchRecord;
 pub use rejected::RejectedRow;
 pub use sources::SourceState;

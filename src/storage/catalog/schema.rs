@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::storage::catalog::sql_error;
 
 /// Step `n` (from 1) makes format `n` out of format `n - 1`; format 0 is an empty file.
-const STEPS: &[&str] = &[FIRST, LOG];
+const STEPS: &[&str] = &[FIRST, LOG, API_KEYS];
 
 /// Times are microseconds since the epoch, UTC. `created_at` and `changed_at` of rows that people made by hand are
 /// SQLite's own clock: nothing is computed from them.
@@ -91,6 +91,19 @@ const FIRST: &str = "
 
 /// A batch that took events from the log names the last record whose events it has.
 const LOG: &str = "ALTER TABLE batches ADD COLUMN log_position INTEGER;";
+
+/// The keys of the server: never the key itself, only its digest. A revoked key stays, so that its name is not
+/// given to another.
+const API_KEYS: &str = "
+    CREATE TABLE api_keys (
+        id          INTEGER PRIMARY KEY,
+        name        TEXT NOT NULL UNIQUE,
+        digest      BLOB NOT NULL UNIQUE,
+        scopes      TEXT NOT NULL,
+        created_at  INTEGER NOT NULL,
+        revoked_at  INTEGER
+    );
+";
 
 /// Brings the file to the newest format, in one transaction.
 pub(crate) fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {

@@ -9,8 +9,8 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 
-use crate::cli::print::Writer;
-use crate::cli::print::written;
+use crate::engine::rows::RowWriter;
+use crate::engine::rows::written;
 use crate::error::Result;
 
 /// One Parquet file; a row group is held until it is full.
@@ -27,7 +27,7 @@ impl<'a> ParquetFile<'a> {
     }
 }
 
-impl Writer for ParquetFile<'_> {
+impl RowWriter for ParquetFile<'_> {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         written(self.writer.write(batch))
     }
@@ -49,7 +49,7 @@ impl<'a> ArrowStream<'a> {
     }
 }
 
-impl Writer for ArrowStream<'_> {
+impl RowWriter for ArrowStream<'_> {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         written(self.writer.write(batch))
     }
@@ -67,13 +67,13 @@ mod tests {
     use bytes::Bytes;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
-    use crate::cli::print::Format;
-    use crate::cli::print::output::tests::bytes_as;
-    use crate::cli::print::output::tests::sample;
+    use crate::engine::rows::RowFormat;
+    use crate::engine::rows::tests::bytes_as;
+    use crate::engine::rows::tests::sample;
 
     #[test]
     fn a_parquet_file_reads_back_to_the_same_rows() {
-        let bytes = Bytes::from(bytes_as(Format::Parquet, &sample()));
+        let bytes = Bytes::from(bytes_as(RowFormat::Parquet, &sample()));
         let read: Vec<RecordBatch> =
             ParquetRecordBatchReader::try_new(bytes, 1024).unwrap().map(|batch| batch.unwrap()).collect();
         assert_eq!(read, [sample()]);
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn an_arrow_stream_reads_back_to_the_same_rows() {
-        let bytes = bytes_as(Format::Arrow, &sample());
+        let bytes = bytes_as(RowFormat::Arrow, &sample());
         let read: Vec<RecordBatch> =
             StreamReader::try_new(bytes.as_slice(), None).unwrap().map(|batch| batch.unwrap()).collect();
         assert_eq!(read, [sample()]);

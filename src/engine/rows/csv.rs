@@ -5,9 +5,9 @@ use std::io::Write;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
-use crate::cli::print::Writer;
-use crate::cli::print::cell::Cells;
-use crate::cli::print::written;
+use crate::engine::rows::RowWriter;
+use crate::engine::rows::cell::Cells;
+use crate::engine::rows::written;
 use crate::error::Result;
 
 /// Writes the header at once, so that an answer without rows still says its columns.
@@ -28,7 +28,7 @@ impl<'a> Csv<'a> {
     }
 }
 
-impl Writer for Csv<'_> {
+impl RowWriter for Csv<'_> {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let cells = Cells::of(batch)?;
         let columns = cells.columns()?;
@@ -69,18 +69,18 @@ fn quote(value: &str, line: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use crate::cli::print::Format;
-    use crate::cli::print::output::tests::sample;
-    use crate::cli::print::output::tests::written_as;
+    use crate::engine::rows::RowFormat;
+    use crate::engine::rows::tests::sample;
+    use crate::engine::rows::tests::written_as;
 
     #[test]
     fn null_and_empty_text_are_told_apart() {
-        let text = written_as(Format::Csv, &sample());
+        let text = written_as(RowFormat::Csv, &sample());
         assert_eq!(text, "name,count\n東京,1\n\"\",-20\n,\n\"say \"\"hi\"\", now\",300\n");
     }
 
     #[test]
     fn an_answer_without_rows_is_its_header() {
-        assert_eq!(written_as(Format::Csv, &sample().slice(0, 0)), "name,count\n");
+        assert_eq!(written_as(RowFormat::Csv, &sample().slice(0, 0)), "name,count\n");
     }
 }

@@ -4,10 +4,10 @@ use std::io::Write;
 
 use arrow::array::RecordBatch;
 
-use crate::cli::print::Writer;
-use crate::cli::print::cell::Cells;
-use crate::cli::print::cell::object;
-use crate::cli::print::written;
+use crate::engine::rows::RowWriter;
+use crate::engine::rows::cell::Cells;
+use crate::engine::rows::cell::object;
+use crate::engine::rows::written;
 use crate::error::Result;
 
 /// What stands before the first row, between two rows, after the last one, and instead of all when there is no row.
@@ -35,7 +35,7 @@ impl<'a> Json<'a> {
     }
 }
 
-impl Writer for Json<'_> {
+impl RowWriter for Json<'_> {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let cells = Cells::of(batch)?;
         let columns = cells.columns()?;
@@ -59,26 +59,26 @@ impl Writer for Json<'_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::cli::print::Format;
-    use crate::cli::print::output::tests::sample;
-    use crate::cli::print::output::tests::written_as;
+    use crate::engine::rows::RowFormat;
+    use crate::engine::rows::tests::sample;
+    use crate::engine::rows::tests::written_as;
 
     #[test]
     fn an_array_is_one_json_document() {
-        let text = written_as(Format::Json, &sample());
+        let text = written_as(RowFormat::Json, &sample());
         let rows: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(rows[0], serde_json::json!({"name": "東京", "count": 1}));
         assert_eq!(rows[2], serde_json::json!({"name": null, "count": null}));
         assert_eq!(rows.as_array().unwrap().len(), 4);
-        assert_eq!(written_as(Format::Json, &sample().slice(0, 0)), "[]\n");
+        assert_eq!(written_as(RowFormat::Json, &sample().slice(0, 0)), "[]\n");
     }
 
     #[test]
     fn ndjson_is_a_row_a_line() {
-        let text = written_as(Format::Ndjson, &sample());
+        let text = written_as(RowFormat::Ndjson, &sample());
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 4);
         assert_eq!(lines[3], r#"{"name":"say \"hi\", now","count":300}"#);
-        assert_eq!(written_as(Format::Ndjson, &sample().slice(0, 0)), "");
+        assert_eq!(written_as(RowFormat::Ndjson, &sample().slice(0, 0)), "");
     }
 }

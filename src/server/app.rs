@@ -1,0 +1,66 @@
+//! `App`: what every request sees: the engine, the settings, the counters.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::Mutex;
+use tokio::sync::Semaphore;
+
+use crate::engine::Engine;
+use crate::engine::ServerSettings;
+use crate::server::metrics::Metrics;
+
+/// Shared by all requests; a clone is a handle.
+#[derive(Clone, Debug)]
+pub(crate) struct App(Arc<Parts>);
+
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) engine: Engine,
+    pub(crate) settings: ServerSettings,
+    /// Requests without a key are let in, as only this machine can make them.
+    pub(crate) open: bool,
+    /// The token of this machine's own commands.
+    pub(crate) token: String,
+    pub(crate) metrics: Metrics,
+    /// Questions that may still start.
+    pub(crate) queries: Arc<Semaphore>,
+    /// Held while definitions change, so that what was checked is still so when it is done.
+    pub(crate) changing: Mutex<()>,
+    stopping: AtomicBool,
+}
+
+impl App {
+    pub(crate) fn new(engine: Engine, open: bool, token: String) -> Self {
+        let settings = engine.config().server.clone();
+        Self(Arc::new(Parts {
+            queries: Arc::new(Semaphore::new(settings.queries)),
+            metrics: Metrics::default(),
+            changing: Mutex::default(),
+            stopping: AtomicBool::new(false),
+            engine,
+            settings,
+            open,
+            token,
+        }))
+    }
+
+    /// No new work should come here any more.
+    pub(crate) fn stop(&self) {
+        self.0.stopping.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn stopping(&self) -> bool {
+        self.0.stopping.load(Ordering::Relaxed)
+    }
+}
+
+impl Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}

@@ -1,0 +1,31 @@
+//! Which door is where.
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::delete;
+use axum::routing::get;
+use axum::routing::post;
+
+use crate::server::app::App;
+use crate::server::definitions;
+use crate::server::health;
+use crate::server::keys;
+use crate::server::sql;
+use crate::server::watch;
+
+/// All routes, with what happens to every request around them.
+pub(crate) fn all(app: App) -> Router {
+    Router::new()
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .route("/v1/sql", post(sql::ask))
+        .route("/v1/keys", get(keys::list).post(keys::create))
+        .route("/v1/keys/{name}", delete(keys::revoke))
+        .route("/peopleevents/2/definitions", get(definitions::list).post(definitions::create))
+        .route("/peopleevents/2/definitions/{id}", get(definitions::get).post(definitions::update))
+        .fallback(watch::lost)
+        .method_not_allowed_fallback(watch::wrong_method)
+        .layer(from_fn_with_state(app.clone(), watch::watch))
+        .with_state(app)
+}
