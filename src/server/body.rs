@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     fn member(bytes: &[u8]) -> Vec<u8> {
-        let mut out = GzEncoder::new(Vec::new(), Compression::fast());
+        let mut out = GzEncoder::new(Vec::new(), Compression::best());
         out.write_all(bytes).unwrap();
         out.finish().unwrap()
     }

@@ -58,7 +58,7 @@ mod tests {
         assert_eq!(params.all("category").collect::<Vec<_>>(), ["a", "b c"]);
         assert_eq!(params.number("n").unwrap(), Some(7));
         assert!(params.number("category").is_err());
-        let fault = params.known(&["categories", "on", "n"]).unwrap_err();
-        assert!(fault.message.ends_with("did you mean \"categories\"?"), "{}", fault.message);
+        let fault = params.known(&["categorie", "on", "n"]).unwrap_err();
+        assert!(fault.message.ends_with("did you mean \"categorie\"?"), "{}", fault.message);
     }
 }
