@@ -24,23 +24,32 @@ pub struct ServerSettings {
     pub always_keys: bool,
     /// The certificate chain and its key, in PEM.
     pub tls: Option<(PathBuf, PathBuf)>,
+    /// Web pages that may send events: `https://shop.example`, or `*`.
+    pub origins: Vec<String>,
     /// Lines of JSON instead of text.
     pub json_log: bool,
     pub log: String,
     /// The most bytes of a request's body, unpacked.
     pub request_bytes: u64,
+    /// The most bytes of large bodies that are held at a time, of all requests together.
+    pub bodies_bytes: u64,
     /// How long the head of a request may take to come.
     pub header_time: Duration,
     /// How long a request may take, but for the rows of an answer and streams of events.
     pub request_time: Duration,
     /// How long a question may take, its rows included.
     pub query_time: Duration,
+    /// How long a client that streams may be silent.
+    pub idle_time: Duration,
     /// How many clients may be connected at a time; others wait.
     pub connections: usize,
     /// How many questions may run at a time; others wait.
     pub queries: usize,
     /// How long requests that run may take to end when the server stops.
     pub shutdown_time: Duration,
+    /// Requests a second and key, 0 for any number.
+    pub single_rate: u32,
+    pub batch_rate: u32,
 }
 
 impl Default for ServerSettings {
@@ -49,15 +58,20 @@ impl Default for ServerSettings {
             listen: "127.0.0.1:6453".to_owned(),
             always_keys: false,
             tls: None,
+            origins: vec!["*".to_owned()],
             json_log: false,
             log: "info".to_owned(),
             request_bytes: 16 << 20,
+            bodies_bytes: 256 << 20,
             header_time: Duration::from_secs(10),
             request_time: Duration::from_secs(60),
             query_time: Duration::from_secs(600),
+            idle_time: Duration::from_secs(60),
             connections: 10_000,
             queries: 8,
             shutdown_time: Duration::from_secs(30),
+            single_rate: 0,
+            batch_rate: 0,
         }
     }
 }
@@ -135,6 +149,18 @@ const SETTINGS: &[Setting] = &[
         },
     },
     Setting {
+        name: "server.origins",
+        words: "Web pages that may send events with a web key: [\"https://shop.example\"], or [\"*\"] for all.",
+        example: "",
+        show: |config| Some(Value::Array(config.server.origins.iter().cloned().map(Value::String).collect())),
+        read: |config, value| {
+            let Value::Array(items) = value else { return Err("expected a list of strings".to_owned()) };
+            config.server.origins =
+                items.iter().map(|item| text(item).map(str::to_owned)).collect::<Result<_, _>>()?;
+            Ok(())
+        },
+    },
+    Setting {
         name: "server.log",
         words: "What is logged on standard error: error, warn, info, debug, or parts such as \"info,milepost=debug\".",
         example: "",
@@ -154,6 +180,13 @@ const SETTINGS: &[Setting] = &[
         example: "",
         show: |config| Some(whole(config.server.request_bytes)),
         read: |config, value| size(value).map(|bytes| config.server.request_bytes = bytes),
+    },
+    Setting {
+        name: "limits.bodies_bytes",
+        words: "The most bytes of large bodies that are held at a time, of all requests together; others wait.",
+        example: "",
+        show: |config| Some(whole(config.server.bodies_bytes)),
+        read: |config, value| size(value).map(|bytes| config.server.bodies_bytes = bytes),
     },
     Setting {
         name: "limits.header_seconds",
@@ -177,6 +210,13 @@ const SETTINGS: &[Setting] = &[
         read: |config, value| seconds(value).map(|time| config.server.query_time = time),
     },
     Setting {
+        name: "limits.idle_seconds",
+        words: "How long a client that streams may be silent.",
+        example: "",
+        show: |config| Some(whole(config.server.idle_time.as_secs())),
+        read: |config, value| seconds(value).map(|time| config.server.idle_time = time),
+    },
+    Setting {
         name: "limits.connections",
         words: "How many clients may be connected at a time; others wait.",
         example: "",
@@ -196,6 +236,20 @@ const SETTINGS: &[Setting] = &[
         example: "",
         show: |config| Some(whole(config.server.shutdown_time.as_secs())),
         read: |config, value| seconds(value).map(|time| config.server.shutdown_time = time),
+    },
+    Setting {
+        name: "rates.single",
+        words: "Single events a second and key, 0 for any number; the published limit is 250.",
+        example: "",
+        show: |config| Some(whole(config.server.single_rate)),
+        read: |config, value| number(value, 0).map(|rate| config.server.single_rate = rate),
+    },
+    Setting {
+        name: "rates.batch",
+        words: "Batches a second and key, 0 for any number; the published limit is 5.",
+        example: "",
+        show: |config| Some(whole(config.server.batch_rate)),
+        read: |config, value| number(value, 0).map(|rate| config.server.batch_rate = rate),
     },
 ];
 
@@ -322,7 +376,9 @@ mod tests {
     fn what_is_shown_reads_back_to_the_same_settings_with_words_for_each() {
         let mut config = Config { threads: Some(3), memory: Some(1 << 30), ..Config::default() };
         config.server.listen = "0.0.0.0:80".to_owned();
+        config.server.origins = vec!["https://a.example".to_owned()];
         config.server.tls = Some((PathBuf::from("/c.pem"), PathBuf::from("/k.pem")));
+        config.server.single_rate = 250;
         let shown = show(&config);
         let mut read = Config::default();
         apply(&mut read, &shown).unwrap();

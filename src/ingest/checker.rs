@@ -75,6 +75,22 @@ impl Checked {
     pub fn accepted(&self) -> usize {
         self.events.len()
     }
+
+    /// The rows of persons that nobody knows and that may not be created.
+    pub fn strangers(&self) -> Vec<Rejection> {
+        let stranger = |event: &&Accepted| match event.person {
+            Doer::Known(_) => false,
+            Doer::Claimed(place) => match &self.claims[place] {
+                Claim::Id(..) => true,
+                Claim::Named(identifier) => !identifier.kind.may_create(),
+            },
+        };
+        let told = |event: &Accepted| {
+            let refusal = Refusal::new(Code::UnknownPerson, "nobody is known by this identifier");
+            Rejection { row: event.row, refusal, raw: Vec::new() }
+        };
+        self.events.iter().filter(stranger).map(told).collect()
+    }
 }
 
 /// An event that is stored unless it is a duplicate or its person turns out to be none. Its columns are the next row

@@ -10,7 +10,9 @@ use tokio::sync::Semaphore;
 
 use crate::engine::Engine;
 use crate::engine::ServerSettings;
+use crate::server::body::Room;
 use crate::server::metrics::Metrics;
+use crate::server::rates::Rates;
 
 /// Shared by all requests; a clone is a handle.
 #[derive(Clone, Debug)]
@@ -25,6 +27,8 @@ pub(crate) struct Parts {
     /// The token of this machine's own commands.
     pub(crate) token: String,
     pub(crate) metrics: Metrics,
+    pub(crate) rates: Rates,
+    pub(crate) room: Room,
     /// Questions that may still start.
     pub(crate) queries: Arc<Semaphore>,
     /// Held while definitions change, so that what was checked is still so when it is done.
@@ -38,6 +42,8 @@ impl App {
         Self(Arc::new(Parts {
             queries: Arc::new(Semaphore::new(settings.queries)),
             metrics: Metrics::default(),
+            rates: Rates::default(),
+            room: Room::of(settings.bodies_bytes),
             changing: Mutex::default(),
             stopping: AtomicBool::new(false),
             engine,

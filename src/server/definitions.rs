@@ -107,7 +107,7 @@ pub(crate) async fn create(
 ) -> Result<Response, Fault> {
     caller.may(&[Scope::Manage])?;
     body::expect_json(&headers)?;
-    let bytes = body::whole(&headers, body, app.settings.request_bytes).await?;
+    let bytes = body::whole(&app.room, &headers, body, app.settings.request_bytes).await?;
     let _changing = app.changing.lock().await;
     let definition = app.engine.create_definition(body::text(&bytes)?)?;
     audit(&caller, "create definition", definition.id.as_str());
@@ -124,7 +124,7 @@ pub(crate) async fn update(
     caller.may(&[Scope::Manage])?;
     let id = named(id)?;
     body::expect_json(&headers)?;
-    let bytes = body::whole(&headers, body, app.settings.request_bytes).await?;
+    let bytes = body::whole(&app.room, &headers, body, app.settings.request_bytes).await?;
     let _changing = app.changing.lock().await;
     let definition = app.engine.update_definition(&id, body::text(&bytes)?)?;
     audit(&caller, "update definition", &id);

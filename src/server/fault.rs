@@ -83,6 +83,11 @@ impl Cause {
         CAUSES.iter().find(|row| row.0 == self).unwrap_or(&CAUSES[10])
     }
 
+    /// Our word for it.
+    pub(crate) fn code(self) -> &'static str {
+        self.row().2
+    }
+
     pub(crate) fn status(self) -> StatusCode {
         StatusCode::from_u16(self.row().1).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
@@ -98,8 +103,8 @@ pub(crate) struct Fault {
     pub(crate) retry_after: Option<u64>,
     /// What the caller is not told: the cause with its paths, for the log.
     pub(crate) inside: Option<String>,
-    /// The `errors` of a batch.
-    pub(crate) items: Vec<Value>,
+    /// The `errors` of a batch, or the `validationErrors` of one event.
+    pub(crate) errors: Option<Box<Value>>,
     /// The status, where a family has its own for this cause.
     pub(crate) status: Option<StatusCode>,
 }
@@ -112,7 +117,7 @@ impl Fault {
             place: None,
             retry_after: None,
             inside: None,
-            items: Vec::new(),
+            errors: None,
             status: None,
         }
     }
@@ -123,6 +128,12 @@ impl Fault {
 
     pub(crate) fn not_found(message: impl Into<String>) -> Self {
         Self::new(Cause::NotFound, message)
+    }
+
+    /// What a batch is refused for.
+    pub(crate) fn batch(items: Vec<Value>) -> Self {
+        let errors = Some(Box::new(Value::Array(items)));
+        Self { errors, ..Self::invalid("One or more validation errors occurred.") }
     }
 
     pub(crate) fn status(&self) -> StatusCode {
@@ -138,15 +149,17 @@ impl Fault {
                 "title": "One or more validation errors occurred.",
                 "status": 400,
                 "traceId": request,
-                "errors": if self.items.is_empty() {
-                    vec![json!({"index": -1, "code": 400_500, "message": self.message})]
-                } else {
-                    self.items.clone()
-                },
+                "errors": self.errors.as_deref().cloned().unwrap_or_else(|| {
+                    json!([{"index": -1, "code": 400_500, "message": self.message}])
+                }),
             }),
-            Family::People | Family::Batch => json!({
-                "requestError": {"serviceException": {"messageId": people, "text": self.message}},
-            }),
+            Family::People | Family::Batch => {
+                let mut told = json!({"messageId": people, "text": self.message});
+                if let Some(errors) = &self.errors {
+                    told["validationErrors"] = Value::clone(errors);
+                }
+                json!({"requestError": {"serviceException": told}})
+            }
             Family::Segments => json!({
                 "errorCode": segments,
                 "description": self.message,

@@ -37,7 +37,7 @@ pub(crate) async fn create(
     body: Body,
 ) -> Result<Response, Fault> {
     caller.may(&[Scope::Manage])?;
-    let bytes = body::whole(&headers, body, app.settings.request_bytes).await?;
+    let bytes = body::whole(&app.room, &headers, body, app.settings.request_bytes).await?;
     let wanted: Wanted = serde_json::from_slice(&bytes).map_err(|error| {
         Fault::invalid(format!("the body must be {{\"name\": \"…\", \"scopes\": [\"…\"]}}: {error}"))
     })?;

@@ -9,6 +9,8 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::engine::IngestReport;
+
 /// The upper ends of the steps in which times are counted, in seconds.
 const STEPS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
 
@@ -17,6 +19,7 @@ const STEPS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0
 pub(crate) struct Metrics {
     requests: Mutex<BTreeMap<Request, u64>>,
     times: Mutex<BTreeMap<String, Times>>,
+    events: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
     pub(crate) running: Gauge,
     pub(crate) connections: Gauge,
     pub(crate) queries: Gauge,
@@ -82,6 +85,16 @@ impl Metrics {
         times.count += 1;
     }
 
+    /// Counts events that came in by a door, by what became of them.
+    pub(crate) fn ingested(&self, door: &'static str, report: &IngestReport) {
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let verdicts =
+            [("stored", report.stored), ("duplicate", report.duplicates), ("refused", report.refused)];
+        for (verdict, count) in verdicts.into_iter().filter(|(_, count)| *count > 0) {
+            *events.entry((door, verdict)).or_default() += count;
+        }
+    }
+
     /// All of it, as Prometheus reads it.
     pub(crate) fn text(&self) -> String {
         let mut out = String::new();
@@ -116,6 +129,11 @@ impl Metrics {
         }
         head(&mut out, "milepost_rows_total", "counter", "Rows that were answered.");
         line(&mut out, "milepost_rows_total", &[], &self.rows.0.load(Ordering::Relaxed).to_string());
+        head(&mut out, "milepost_events_total", "counter", "Events that came in, by what became of them.");
+        for ((door, verdict), count) in &*self.events.lock().unwrap_or_else(PoisonError::into_inner) {
+            let labels = [("door", *door), ("verdict", *verdict)];
+            line(&mut out, "milepost_events_total", &labels, &count.to_string());
+        }
         if let Some(bytes) = memory() {
             head(&mut out, "process_resident_memory_bytes", "gauge", "Memory of this process.");
             line(&mut out, "process_resident_memory_bytes", &[], &bytes.to_string());
@@ -156,6 +174,7 @@ mod tests {
         let metrics = Metrics::default();
         metrics.answered("/v1/sql", "POST", 200, Duration::from_millis(3));
         metrics.answered("/v1/sql", "BREW", 418, Duration::from_secs(99));
+        metrics.ingested("single", &IngestReport { stored: 2, ..IngestReport::default() });
         let text = metrics.text();
         for line in [
             r#"milepost_http_requests_total{route="/v1/sql",method="POST",status="200"} 1"#,
@@ -163,6 +182,7 @@ mod tests {
             r#"milepost_http_request_seconds_bucket{route="/v1/sql",le="0.0025"} 0"#,
             r#"milepost_http_request_seconds_bucket{route="/v1/sql",le="0.005"} 1"#,
             r#"milepost_http_request_seconds_bucket{route="/v1/sql",le="+Inf"} 2"#,
+            r#"milepost_events_total{door="single",verdict="stored"} 2"#,
             "milepost_http_connections 0",
         ] {
             assert!(text.lines().any(|one| one == line), "{line} is not in\n{text}");

@@ -9,6 +9,7 @@
 
 mod access;
 mod app;
+mod batch;
 mod body;
 mod definitions;
 mod fault;
@@ -17,10 +18,15 @@ mod keys;
 mod listen;
 mod logs;
 mod metrics;
+mod own;
 mod params;
+mod rates;
 mod routes;
+mod rows;
+mod single;
 mod sql;
 mod watch;
+mod web;
 
 use tokio::net::TcpListener;
 

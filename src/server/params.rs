@@ -34,6 +34,19 @@ impl Params {
         self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    /// `true` or `false`; what is not given is false.
+    pub(crate) fn flag(&self, name: &str) -> Result<bool, Fault> {
+        match self.get(name) {
+            None => Ok(false),
+            Some(value) if value.eq_ignore_ascii_case("true") => Ok(true),
+            Some(value) if value.eq_ignore_ascii_case("false") => Ok(false),
+            Some(other) => Err(Fault::invalid(format!(
+                "\"{name}\" must be true or false, found \"{}\"",
+                other.escape_debug()
+            ))),
+        }
+    }
+
     pub(crate) fn number(&self, name: &str) -> Result<Option<usize>, Fault> {
         self.get(name)
             .map(|value| {
@@ -56,8 +69,8 @@ mod tests {
     fn parameters_are_decoded_and_checked() {
         let params = Params::of(Some("category=a&category=b%20c&on=TRUE&n=7"));
         assert_eq!(params.all("category").collect::<Vec<_>>(), ["a", "b c"]);
-        assert_eq!(params.number("n").unwrap(), Some(7));
-        assert!(params.number("category").is_err());
+        assert_eq!((params.flag("on").unwrap(), params.number("n").unwrap()), (true, Some(7)));
+        assert!(params.number("category").is_err() && params.flag("n").is_err());
         let fault = params.known(&["categorie", "on", "n"]).unwrap_err();
         assert!(fault.message.ends_with("did you mean \"categorie\"?"), "{}", fault.message);
     }

@@ -68,7 +68,7 @@ pub(crate) async fn ask(
     let params = Params::of(uri.query()).known(&["format"])?;
     let body = tokio::time::timeout(
         app.settings.request_time,
-        body::whole(&headers, body, app.settings.request_bytes),
+        body::whole(&app.room, &headers, body, app.settings.request_bytes),
     );
     let body = body.await.map_err(|_| Fault::new(Cause::Timeout, "the question took too long to come"))??;
     let text = body::text(&body)?;

@@ -7,6 +7,7 @@ mod harness;
 mod cases;
 mod definitions;
 mod durability;
+mod events_api;
 mod export;
 mod first_contact;
 mod import;

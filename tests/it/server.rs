@@ -44,8 +44,10 @@ impl Server {
 
     pub(crate) fn start_with(store: &Store, args: &[&str]) -> Self {
         let line = ["serve", "--listen", "127.0.0.1:0"].iter().chain(args);
-        let mut child = store.spawn(line);
         let door = store.path("data").join("SERVER");
+        // One that was killed has left its own.
+        drop(std::fs::remove_file(&door));
+        let mut child = store.spawn(line);
         for _ in 0..600 {
             if let Ok(text) = std::fs::read_to_string(&door) {
                 let address = text.split("http://").nth(1).unwrap().split('"').next().unwrap().to_owned();
