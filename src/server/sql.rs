@@ -116,6 +116,7 @@ pub(crate) fn needed(statement: &Statement) -> Scope {
         StatementKind::Plain
         | StatementKind::ShowEvents { .. }
         | StatementKind::ShowTemplates
+        | StatementKind::Question(_)
         | StatementKind::Describe { .. } => Scope::Query,
         // A folder is one of this machine's.
         StatementKind::ExportEvents(export) if export.into.starts_with("s3://") => Scope::Export,
@@ -299,6 +300,8 @@ mod tests {
         let scope = |text: &str| needed(&crate::sql::parse(text).unwrap()[0]);
         assert_eq!(scope("SELECT 1"), Scope::Query);
         assert_eq!(scope("SHOW EVENTS"), Scope::Query);
+        let asked = "RETENTION pageView THEN pageView PER WEEK FOR 2 FROM '2026-06-01'";
+        assert_eq!(scope(asked), Scope::Query);
         assert_eq!(scope("ENABLE EVENT pageView"), Scope::Manage);
         assert_eq!(scope("EXPORT EVENTS FROM '2026-06-01' TO '2026-06-02' INTO '/tmp'"), Scope::Manage);
         assert_eq!(scope("EXPORT EVENTS FROM '2026-06-01' TO '2026-06-02' INTO 's3://a/b/'"), Scope::Export);
