@@ -46,6 +46,17 @@ pub struct Place {
 }
 
 impl Place {
+    /// Where the place is in a text, in bytes from its start.
+    #[must_use]
+    pub fn offset_in(self, text: &str) -> Option<usize> {
+        let before: usize =
+            text.split_inclusive('\n').take(usize::try_from(self.line).ok()? - 1).map(str::len).sum();
+        let line = text.get(before..)?;
+        let column = usize::try_from(self.column).ok()?.checked_sub(1)?;
+        let within = line.char_indices().map(|(at, _)| at).chain(std::iter::once(line.len())).nth(column)?;
+        Some(before + within)
+    }
+
     /// The place in the whole text of a `self` that was counted in the part that starts at `start`.
     #[must_use]
     pub fn within(self, start: Self) -> Self {

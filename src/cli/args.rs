@@ -93,6 +93,8 @@ pub(crate) enum Command {
     Export(Export),
     /// Show and change the definitions of events
     Events(Events),
+    /// Import, find, tag and merge persons, and see what one of them did
+    People(People),
     /// Show what is stored: definitions, days, files, rows, bytes
     Info(Info),
     /// Rewrite small files into few sorted ones
@@ -261,6 +263,76 @@ pub(crate) enum EventsCommand {
         #[arg(required = true)]
         ids: Vec<String>,
     },
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  milepost people import crm.csv --map crm.toml
+  milepost people get EMAIL:ana@example.com
+
+WHO is an external id, a personId, an email, a phone number, or TYPE:id; docs/people.md tells more.")]
+pub(crate) struct People {
+    #[command(subcommand)]
+    pub(crate) command: PeopleCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PeopleCommand {
+    /// Add persons from JSON lines or CSV, or add to those that are there by any identifier
+    Import {
+        /// A file of JSON lines, or a .csv with a header (plain or .gz); - is standard input
+        file: PathBuf,
+        /// A TOML file that says what the columns of a CSV are
+        #[arg(long, value_name = "FILE")]
+        map: Option<PathBuf>,
+        /// Overwrite persons that are there: what a row does not say is emptied
+        #[arg(long)]
+        replace: bool,
+        /// No progress bar, and no words unless persons were refused
+        #[arg(short, long)]
+        quiet: bool,
+    },
+    /// The profile of one person, as JSON
+    Get { who: String },
+    /// The persons that meet a condition of SQL
+    Find {
+        /// Such as "city = 'Pula' AND array_has(tags, 'vip')"
+        condition: String,
+        #[arg(long, default_value_t = 100, value_name = "N")]
+        limit: usize,
+        #[arg(long, value_enum, default_value = "table")]
+        format: Format,
+    },
+    /// What one person did, the latest first
+    Timeline {
+        who: String,
+        #[arg(long, default_value_t = 100, value_name = "N")]
+        limit: usize,
+        #[arg(long, value_enum, default_value = "table")]
+        format: Format,
+    },
+    /// Add tags to persons
+    Tag {
+        #[arg(required = true)]
+        who: Vec<String>,
+        #[arg(long, required = true, value_name = "TAG")]
+        with: Vec<String>,
+    },
+    /// Remove tags from persons
+    Untag {
+        #[arg(required = true)]
+        who: Vec<String>,
+        #[arg(long, required = true, value_name = "TAG")]
+        with: Vec<String>,
+    },
+    /// Make persons one: the one created first stands for all
+    Merge {
+        #[arg(required = true, num_args = 2..)]
+        who: Vec<String>,
+    },
+    /// Undo the merge of a person, by the personId that it had (see system.merges)
+    Unmerge { id: i64 },
 }
 
 #[derive(Debug, clap::Args)]

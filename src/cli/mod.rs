@@ -11,6 +11,7 @@ mod helper;
 mod highlight;
 mod import;
 mod key;
+mod people;
 mod print;
 mod progress;
 mod remote;
@@ -132,6 +133,15 @@ async fn dispatch(
             };
             let done = events::run(&engine, events.command, terminal).await;
             closed(engine, done.map(|()| Outcome::Done)).await
+        }
+        Command::People(people) => {
+            let engine = if people.command.only_reads() {
+                open_beside(config).await?.0
+            } else {
+                Engine::open(config).await?
+            };
+            let outcome = people::run(&engine, people.command, terminal).await;
+            closed(engine, outcome).await
         }
         Command::Info(info) => {
             let (engine, _) = open_beside(config).await?;

@@ -44,12 +44,13 @@ impl Engine {
             StatementKind::ShowTemplates => rows(show::definitions(self.storage().registry().templates())?),
             StatementKind::Describe { name } => self.describe(name).await?,
             StatementKind::Question(question) => Answer::Rows(self.analyse(question).await?),
+            StatementKind::People(statement) => self.people_statement(statement).await?,
             StatementKind::ExportEvents(export) => Answer::Done(self.export_statement(export).await?),
         })
     }
 
     /// Plain SQL over the store as it is now.
-    async fn ask(&self, sql: &str) -> Result<Rows> {
+    pub(crate) async fn ask(&self, sql: &str) -> Result<Rows> {
         let rows = self.session().await?.run(sql).await?;
         Ok(Rows::new(rows.schema(), rows))
     }

@@ -14,6 +14,10 @@ mod questions;
 pub(crate) mod rows;
 mod serving;
 mod settings;
+mod people;
+mod people_import;
+mod people_rows;
+mod people_statements;
 mod show;
 mod system;
 
@@ -60,6 +64,12 @@ pub use serving::Announcement;
 pub use serving::Door;
 pub use settings::ServerSettings;
 pub use settings::show as show_settings;
+pub use people::PERSONS_OF_A_BATCH;
+pub use people::PersonOp;
+pub use people::Verdict;
+pub use people_import::PeopleFile;
+pub use people_import::PeopleImport;
+pub use people_import::PeopleReport;
 
 /// An open data directory. Clones share it.
 #[derive(Clone, Debug)]
@@ -154,6 +164,11 @@ impl Engine {
     /// The turn of an import; the next one waits for it.
     pub(crate) async fn turn_to_import(&self) -> MutexGuard<'_, ()> {
         self.inner.importing.lock().await
+    }
+
+    /// Looks again at what the writer did, where this is a reader.
+    pub async fn refresh(&self) -> Result<()> {
+        self.storage().snapshot().await.map(|_| ())
     }
 
     /// The session over the store as it is now.

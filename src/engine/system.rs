@@ -26,6 +26,7 @@ pub(crate) fn tables(storage: &Arc<Storage>, config: &Config) -> Vec<Arc<dyn Sys
         Arc::new(Rejected(Arc::clone(storage))),
         Arc::new(Sources(Arc::clone(storage))),
         Arc::new(Settings(config.clone())),
+        Arc::new(Merges(Arc::clone(storage))),
     ]
 }
 
@@ -140,6 +141,43 @@ impl SystemTable for Sources {
             ),
         ];
         RecordBatch::try_new(self.schema(), columns).internal(|| "could not show system.sources".to_owned())
+    }
+}
+
+/// `system.merges`: who was merged into whom, and what was undone.
+#[derive(Debug)]
+struct Merges(Arc<Storage>);
+
+impl SystemTable for Merges {
+    fn name(&self) -> &'static str {
+        "merges"
+    }
+
+    fn schema(&self) -> SchemaRef {
+        schema(&[
+            ("number", DataType::Int64),
+            ("personId", DataType::Int64),
+            ("mergedInto", DataType::Int64),
+            ("at", time()),
+            ("origin", DataType::Utf8View),
+            ("undone_at", time()),
+        ])
+    }
+
+    fn rows(&self) -> Result<RecordBatch> {
+        let rows = self.0.merges()?;
+        let times = |times: Vec<Option<i64>>| -> Arc<dyn arrow::array::Array> {
+            Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC"))
+        };
+        let columns: Vec<Arc<dyn arrow::array::Array>> = vec![
+            Arc::new(rows.iter().map(|one| Some(one.number)).collect::<Int64Array>()),
+            Arc::new(rows.iter().map(|one| Some(one.from.0)).collect::<Int64Array>()),
+            Arc::new(rows.iter().map(|one| Some(one.into.0)).collect::<Int64Array>()),
+            times(rows.iter().map(|one| Some(one.at.0)).collect()),
+            text(rows.iter().map(|one| Some(one.origin.clone()))),
+            times(rows.iter().map(|one| one.undone.map(|at| at.0)).collect()),
+        ];
+        RecordBatch::try_new(self.schema(), columns).internal(|| "could not show system.merges".to_owned())
     }
 }
 

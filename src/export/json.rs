@@ -193,11 +193,11 @@ impl Part {
         } else {
             write_text(self.session_ids.value(row), out);
         }
-        let person = self.person_ids.value(row);
+        let person = persons.resolve(PersonId(self.person_ids.value(row)));
         out.extend_from_slice(b",\"personId\":\"");
-        write_number(&person, out);
+        write_number(&person.0, out);
         out.extend_from_slice(b"\",\"externalPersonId\":");
-        match persons.external_id(PersonId(person)) {
+        match persons.external_id(person) {
             Some(external) => write_text(external, out),
             None => out.extend_from_slice(NULL),
         }

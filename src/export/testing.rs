@@ -35,6 +35,7 @@ use crate::schema::Field;
 use crate::schema::Property;
 use crate::schema::PropertyType;
 use crate::schema::Registry;
+use crate::storage::People;
 use crate::storage::snapshot::DataFile;
 use crate::storage::snapshot::Snapshot;
 use crate::storage::snapshot::TableFiles;
@@ -225,6 +226,7 @@ impl Store {
         Snapshot {
             registry: Arc::new(Registry::new(self.definitions.clone())),
             persons: Arc::new(self.persons.clone()),
+            people: People::default(),
             tables: self.definitions.iter().map(table).collect(),
         }
     }

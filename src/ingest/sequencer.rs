@@ -311,6 +311,11 @@ impl Sequencer {
         external: Option<&str>,
         now: Micros,
     ) -> Result<PersonId, Box<Refusal>> {
+        if self.persons.aliases().is_deleted(id) {
+            return Err(
+                Refusal::new(Code::UnknownPerson, format!("person {id} was deleted")).about("personId")
+            );
+        }
         let known =
             self.persons.get(id).map(|person| (person.external_id.map(str::to_owned), person.created));
         let created = match (&known, external) {

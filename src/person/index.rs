@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use crate::ids::PersonId;
+use crate::person::Aliases;
 use crate::person::Identifier;
 use crate::person::IdentifierType;
 use crate::person::segment::SEGMENT_LIMIT;
@@ -41,12 +42,16 @@ pub struct Persons {
     segments: Vec<Arc<Segment>>,
     count: usize,
     last: i64,
+    aliases: Arc<Aliases>,
 }
+
+/// Whom an identifier leads to that was taken from its person.
+const NOBODY: PersonId = PersonId(0);
 
 impl Persons {
     /// Room for so many persons at once, for loading.
     pub fn with_capacity(persons: usize) -> Self {
-        Self { segments: vec![Arc::new(Segment::with_capacity(persons))], count: 0, last: 0 }
+        Self { segments: vec![Arc::new(Segment::with_capacity(persons))], ..Self::default() }
     }
 
     /// Adds a person and the identifiers that lead to it (its external id among them, if it has one). A person with
@@ -63,6 +68,9 @@ impl Persons {
         if !self.contains(id) {
             self.count += 1;
         }
+        if self.aliases.is_deleted(id) {
+            Arc::make_mut(&mut self.aliases).undelete(id);
+        }
         self.last = self.last.max(id.0);
         self.open(|segment| segment.put(id, external_id, created));
     }
@@ -74,32 +82,79 @@ impl Persons {
         });
     }
 
+    /// Makes an identifier lead to nobody.
+    pub(crate) fn detach(&mut self, kind: IdentifierType, id: &str, sender: &str) {
+        self.attach(NOBODY, kind, id, sender);
+    }
+
+    /// The person is no more; its id is not given out again, and identifiers must be detached one by one.
+    pub(crate) fn delete(&mut self, id: PersonId) {
+        if self.contains(id) && Arc::make_mut(&mut self.aliases).delete(id) {
+            self.count -= 1;
+        }
+    }
+
     pub fn get(&self, id: PersonId) -> Option<PersonRef<'_>> {
+        if self.aliases.is_deleted(id) {
+            return None;
+        }
         self.segments.iter().rev().find_map(|segment| segment.get(id))
     }
 
     pub fn contains(&self, id: PersonId) -> bool {
-        self.segments.iter().rev().any(|segment| segment.contains(id))
+        !self.aliases.is_deleted(id) && self.segments.iter().rev().any(|segment| segment.contains(id))
     }
 
-    /// The external id of a person, if it has one.
+    /// The external id that a person is shown with, if it has one; of a merged person, that of the one that stands
+    /// for it.
     pub fn external_id(&self, id: PersonId) -> Option<&str> {
-        self.get(id).and_then(|person| person.external_id)
+        let id = self.resolve(id);
+        match self.aliases.shown(id) {
+            Some(shown) => shown,
+            None => self.get(id).and_then(|person| person.external_id),
+        }
+    }
+
+    /// The person that an id stands for: the id itself, unless it was merged into another. Events are stored under
+    /// the id that they came with, so whoever reads them resolves it before sorting or counting.
+    pub fn resolve(&self, id: PersonId) -> PersonId {
+        self.aliases.resolve(id)
+    }
+
+    /// Who was merged into whom.
+    pub fn aliases(&self) -> &Arc<Aliases> {
+        &self.aliases
+    }
+
+    pub(crate) fn aliases_mut(&mut self) -> &mut Aliases {
+        Arc::make_mut(&mut self.aliases)
+    }
+
+    /// The person that an identifier leads to, merges followed.
+    pub fn owner(&self, kind: IdentifierType, id: &str, sender: &str) -> Option<PersonId> {
+        self.find_by(kind, id, sender).map(|found| self.resolve(found))
     }
 
     pub fn find(&self, identifier: &Identifier) -> Option<PersonId> {
         self.find_by(identifier.kind, &identifier.id, &identifier.sender)
     }
 
-    /// The person that an identifier leads to; `sender` is empty for the kinds that need none. An `ID` is our own
-    /// `personId`, written as export files write it.
+    /// The person that an identifier was given to, merged or not (see [`Persons::owner`]); `sender` is empty for the
+    /// kinds that need none. An `ID` is our own `personId`, written as export files write it.
     pub fn find_by(&self, kind: IdentifierType, id: &str, sender: &str) -> Option<PersonId> {
         if kind == IdentifierType::Id {
             let person = PersonId(id.parse().ok()?);
             return (self.contains(person) && !id.starts_with(['+', '0'])).then_some(person);
         }
         let hash = name_hash(kind, id, sender);
-        self.segments.iter().rev().find_map(|segment| segment.find(hash, kind, id, sender))
+        let found = self.segments.iter().rev().find_map(|segment| segment.find(hash, kind, id, sender));
+        found.filter(|person| *person != NOBODY)
+    }
+
+    /// Persons whose rows are not in an older version of this index, and maybe some that are.
+    pub(crate) fn newer_than(&self, older: &Self) -> Vec<PersonId> {
+        let is_new = |one: &&Arc<Segment>| !older.segments.iter().any(|other| Arc::ptr_eq(one, other));
+        self.segments.iter().filter(is_new).flat_map(|one| one.iter().map(|person| person.id)).collect()
     }
 
     /// The id that the next new person gets: one above the greatest.
@@ -107,20 +162,29 @@ impl Persons {
         PersonId(self.last.saturating_add(1))
     }
 
+    /// How many persons there are that stand for themselves.
     pub fn len(&self) -> usize {
-        self.count
+        self.count - self.aliases.len()
     }
 
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// Every person once, in no promised order.
+    /// Every person once that stands for itself, in no promised order.
     pub fn iter(&self) -> impl Iterator<Item = PersonRef<'_>> {
-        self.segments.iter().enumerate().flat_map(|(index, segment)| {
+        self.all()
+            .filter(|person| self.resolve(person.id) == person.id)
+            .map(|person| PersonRef { external_id: self.external_id(person.id), ..person })
+    }
+
+    /// Every person once, those that were merged into others too, with their own external ids.
+    fn all(&self) -> impl Iterator<Item = PersonRef<'_>> {
+        let all = self.segments.iter().enumerate().flat_map(|(index, segment)| {
             let newer = &self.segments[index + 1..];
             segment.iter().filter(move |person| !newer.iter().any(|later| later.contains(person.id)))
-        })
+        });
+        all.filter(|person| !self.aliases.is_deleted(person.id))
     }
 
     /// Changes the last segment, or a new one if a clone of this index holds the last.

@@ -29,6 +29,7 @@ pub(crate) const MAIN: &str = "main";
 pub(crate) const SYSTEM: &str = "system";
 
 const EVENTS: &str = "events";
+const PERSONS: &str = "persons";
 
 /// The catalog of one session.
 #[derive(Debug)]
@@ -39,10 +40,7 @@ pub(crate) struct LakeCatalog {
 
 impl LakeCatalog {
     pub(crate) fn new(lake: Arc<Lake>, system: &[Arc<dyn SystemTable>]) -> Self {
-        let own: [Arc<dyn SystemTable>; 2] = [
-            Arc::new(PersonsTable(Arc::clone(&lake.snapshot))),
-            Arc::new(DefinitionsTable(Arc::clone(&lake.snapshot))),
-        ];
+        let own: [Arc<dyn SystemTable>; 1] = [Arc::new(DefinitionsTable(Arc::clone(&lake.snapshot)))];
         let by_name = |tables: &[Arc<dyn SystemTable>]| {
             tables.iter().map(|one| (one.name().to_owned(), Arc::clone(one))).collect()
         };
@@ -82,7 +80,10 @@ struct MainSchema {
 
 impl MainSchema {
     fn is_ours(&self, name: &str) -> bool {
-        name == EVENTS || self.own.contains_key(name) || self.lake.snapshot.tables.contains_key(name)
+        name == EVENTS
+            || name == PERSONS
+            || self.own.contains_key(name)
+            || self.lake.snapshot.tables.contains_key(name)
     }
 }
 
@@ -95,7 +96,7 @@ impl SchemaProvider for MainSchema {
     fn table_names(&self) -> Vec<String> {
         let views = self.views.read().map(|views| views.keys().cloned().collect()).unwrap_or_default();
         let mut names: Vec<String> = views;
-        names.push(EVENTS.to_owned());
+        names.extend([EVENTS.to_owned(), PERSONS.to_owned()]);
         names.extend(self.own.keys().cloned());
         names.extend(self.lake.snapshot.tables.keys().cloned());
         names.sort();
@@ -105,6 +106,9 @@ impl SchemaProvider for MainSchema {
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         if name == EVENTS {
             return Ok(Some(Arc::new(EventsTable::of_all(Arc::clone(&self.lake)))));
+        }
+        if name == PERSONS {
+            return Ok(Some(Arc::new(PersonsTable(Arc::clone(&self.lake.snapshot)))));
         }
         if let Some(table) = self.own.get(name) {
             return Ok(Some(Arc::new(SystemProvider(Arc::clone(table)))));

@@ -14,6 +14,7 @@ use datafusion::common::Result;
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::TableProviderFilterPushDown;
 use datafusion::logical_expr::TableType;
+use datafusion::logical_expr::lit;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::union::UnionExec;
 
@@ -26,6 +27,7 @@ use crate::query::layout;
 use crate::query::layout::DEFINITION_ID;
 use crate::query::layout::Origin;
 use crate::query::layout::SqlColumn;
+use crate::query::merged::on_stored_ids;
 use crate::query::scan::Lake;
 use crate::query::scan::Scan;
 use crate::schema::Columns;
@@ -85,9 +87,19 @@ impl EventsTable {
 
     fn understand(&self, condition: &Expr) -> Result<Condition> {
         let condition = unqualified(condition.clone())?;
-        let by_person = by_person(&condition, &self.lake.snapshot.persons);
-        let enforceable = by_person.as_ref().is_some_and(is_about_persons_and_days);
-        Ok(Condition { known: by_person.unwrap_or(condition), enforceable })
+        let persons = &self.lake.snapshot.persons;
+        let by_person = by_person(&condition, persons);
+        let by_name = by_person.is_some();
+        let known = by_person.unwrap_or(condition);
+        if persons.aliases().is_empty() || !known.column_refs().iter().any(|one| one.name == PERSON_ID) {
+            let enforceable = by_name && is_about_persons_and_days(&known);
+            return Ok(Condition { known, enforceable });
+        }
+        Ok(match on_stored_ids(&known, persons.aliases()) {
+            Some(known) => Condition { enforceable: is_about_persons_and_days(&known), known },
+            // Says nothing about files; whoever asked looks at each row.
+            None => Condition { known: lit(true), enforceable: false },
+        })
     }
 }
 

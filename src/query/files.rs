@@ -250,9 +250,12 @@ pub(crate) fn by_person(condition: &Expr, persons: &Persons) -> Option<Expr> {
 }
 
 fn is_one_of(names: &[&ScalarValue], persons: &Persons) -> Expr {
-    let found = names
-        .iter()
-        .filter_map(|name| persons.find_by(IdentifierType::ExternalId, name.try_as_str().flatten()?, ""));
+    let found = names.iter().filter_map(|name| {
+        let name = name.try_as_str().flatten()?;
+        let person = persons.owner(IdentifierType::ExternalId, name, "")?;
+        // A merged person is shown with one external id, and found by others too.
+        (persons.external_id(person) == Some(name)).then_some(person)
+    });
     let ids: Vec<Expr> =
         found.map(|PersonId(id)| Expr::Literal(ScalarValue::Int64(Some(id)), None)).collect();
     let column = Expr::Column(Column::new_unqualified(PERSON_ID));

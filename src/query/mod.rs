@@ -10,6 +10,7 @@ mod files;
 mod functions;
 mod hot;
 mod layout;
+mod merged;
 mod names;
 mod people;
 mod person_set;

@@ -4,53 +4,99 @@ use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use arrow::array::BooleanBuilder;
-use arrow::array::Int64Array;
 use arrow::array::ListBuilder;
 use arrow::array::StringViewArray;
 use arrow::array::StringViewBuilder;
-use arrow::array::TimestampMicrosecondArray;
 use arrow::datatypes::DataType;
 use arrow::datatypes::Field;
 use arrow::datatypes::Schema;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
+use datafusion::catalog::Session;
+use datafusion::catalog::TableProvider;
+use datafusion::common::DataFusionError;
+use datafusion::common::Result as DataFusionResult;
+use datafusion::common::ScalarValue;
+use datafusion::datasource::memory::MemorySourceConfig;
+use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::Operator;
+use datafusion::logical_expr::TableProviderFilterPushDown;
+use datafusion::logical_expr::TableType;
+use datafusion::physical_plan::ExecutionPlan;
 
 use crate::error::Context;
 use crate::error::Result;
-use crate::person::PersonRef;
-use crate::query::layout::time_type;
 use crate::query::system::SystemTable;
 use crate::schema::Definition;
-use crate::schema::EXTERNAL_PERSON_ID;
 use crate::schema::PERSON_ID;
 use crate::storage::snapshot::Snapshot;
 
-/// `persons`: one row for each known person, ordered by id.
+/// `persons`: one row for each person, ordered by id; whoever was merged into another has none.
 #[derive(Debug)]
 pub(crate) struct PersonsTable(pub(crate) Arc<Snapshot>);
 
-impl SystemTable for PersonsTable {
-    fn name(&self) -> &str {
-        "persons"
-    }
-
+#[async_trait]
+impl TableProvider for PersonsTable {
     fn schema(&self) -> SchemaRef {
-        Arc::new(Schema::new(vec![
-            Field::new(PERSON_ID, DataType::Int64, false),
-            Field::new(EXTERNAL_PERSON_ID, DataType::Utf8View, true),
-            Field::new("createdTime", time_type(), false),
-        ]))
+        self.0.people.schema()
     }
 
-    fn rows(&self) -> Result<RecordBatch> {
-        let mut persons: Vec<PersonRef<'_>> = self.0.persons.iter().collect();
-        persons.sort_unstable_by_key(|one| one.id);
-        let ids: Int64Array = persons.iter().map(|one| Some(one.id.0)).collect();
-        let names: StringViewArray = persons.iter().map(|one| one.external_id).collect();
-        let created: TimestampMicrosecondArray = persons.iter().map(|one| Some(one.created.0)).collect();
-        let columns: Vec<ArrayRef> =
-            vec![Arc::new(ids), Arc::new(names), Arc::new(created.with_timezone("UTC"))];
-        RecordBatch::try_new(self.schema(), columns).internal(|| "could not list the persons".to_owned())
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        _limit: Option<usize>,
+    ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        let snapshot = Arc::clone(&self.0);
+        let read = move || snapshot.people.chunks(&snapshot.persons);
+        let chunks = tokio::task::spawn_blocking(read).await;
+        let chunks = chunks.map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let mut chunks = chunks.map_err(|error| DataFusionError::External(Box::new(error)))?;
+        if let Some(ids) = filters.iter().find_map(ids_of) {
+            chunks.retain(|chunk| ids.iter().any(|id| (chunk.ids.0.0..=chunk.ids.1.0).contains(id)));
+        }
+        let partitions = state.config().target_partitions().max(1);
+        let share = chunks.len().div_ceil(partitions).max(1);
+        let parts: Vec<Vec<RecordBatch>> =
+            chunks.chunks(share).map(|part| part.iter().map(|chunk| chunk.rows.clone()).collect()).collect();
+        let parts = if parts.is_empty() { vec![Vec::new()] } else { parts };
+        let plan = MemorySourceConfig::try_new_exec(&parts, self.schema(), projection.cloned())?;
+        Ok(plan)
+    }
+
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> DataFusionResult<Vec<TableProviderFilterPushDown>> {
+        Ok(filters
+            .iter()
+            .map(|filter| match ids_of(filter) {
+                Some(_) => TableProviderFilterPushDown::Inexact,
+                None => TableProviderFilterPushDown::Unsupported,
+            })
+            .collect())
+    }
+}
+
+/// The ids that a condition allows, if it is about nothing else.
+fn ids_of(condition: &Expr) -> Option<Vec<i64>> {
+    let is_id = |expr: &Expr| matches!(expr, Expr::Column(column) if column.name == PERSON_ID);
+    let id = |expr: &Expr| match expr {
+        Expr::Literal(ScalarValue::Int64(Some(id)), _) => Some(*id),
+        _ => None,
+    };
+    match condition {
+        Expr::BinaryExpr(binary) if binary.op == Operator::Eq && is_id(&binary.left) => {
+            Some(vec![id(&binary.right)?])
+        }
+        Expr::InList(list) if !list.negated && is_id(&list.expr) => list.list.iter().map(id).collect(),
+        _ => None,
     }
 }
 

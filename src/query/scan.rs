@@ -48,6 +48,7 @@ use crate::query::layout::Origin;
 use crate::query::layout::SqlColumn;
 use crate::query::layout::shown;
 use crate::query::layout::time_type;
+use crate::query::merged::Resolved;
 use crate::query::source::LakeSource;
 use crate::query::whole::Whole;
 use crate::schema::Columns;
@@ -188,6 +189,12 @@ impl Scan<'_> {
         };
         let expressions = self.columns.iter().map(|column| {
             let expression = match &column.origin {
+                Origin::File(name)
+                    if name == PERSON_ID && !self.lake.snapshot.persons.aliases().is_empty() =>
+                {
+                    let aliases = Arc::clone(self.lake.snapshot.persons.aliases());
+                    call(ScalarUDF::from(Resolved::new(aliases)), vec![stored(PERSON_ID)?], column)
+                }
                 Origin::File(name) => stored(name)?,
                 Origin::Path => stored(column.name())?,
                 Origin::ExternalPersonId => {

@@ -33,6 +33,7 @@ use crate::schema::Columns;
 use crate::schema::Definition;
 use crate::schema::Property;
 use crate::schema::Registry;
+use crate::storage::People;
 use crate::storage::snapshot::DataFile;
 use crate::storage::snapshot::Snapshot;
 use crate::storage::snapshot::TableFiles;
@@ -78,6 +79,11 @@ impl TestLake {
         let person =
             Person { id: PersonId(id), external_id: external_id.map(str::to_owned), created: Micros(id) };
         self.persons.add(person, []);
+    }
+
+    /// Merges a person into another.
+    pub(crate) fn merge(&mut self, from: i64, into: i64) {
+        self.persons.aliases_mut().merge(PersonId(from), PersonId(into));
     }
 
     /// Writes one file of one day; `properties` in the order of the definition, a value for each row.
@@ -136,6 +142,7 @@ impl TestLake {
             tables: tables.collect(),
             registry: Arc::new(Registry::new(self.definitions.values().map(|one| one.as_ref().clone()))),
             persons: Arc::new(self.persons.clone()),
+            people: People::default(),
         })
     }
 

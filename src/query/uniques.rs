@@ -5,6 +5,7 @@
 //! days when the day does not matter) are united in a set of bits over the dense person ids.
 
 use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -46,6 +47,7 @@ use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 
+use crate::ids::PersonId;
 use crate::query::files::Extent;
 use crate::query::files::LakeFile;
 use crate::query::files::extent;
@@ -347,20 +349,34 @@ impl Work {
         let footers = self.footers.clone();
         let read = MetricBuilder::new(&self.metrics).global_counter(FILES_READ);
         let memory = MemoryConsumer::new("UniquePersonsExec").register(self.context.memory_pool());
+        let aliases = Arc::clone(self.uniques.lake.snapshot.persons.aliases());
         async move {
             if let ([(file, _)], false) = (files.as_slice(), unit.shared) {
                 let mut count = 0;
-                for_each_run(&footers, file, |_| count += 1).await?;
+                let mut merged = HashSet::new();
+                for_each_run(&footers, file, |person| match aliases.is_involved(PersonId(person)) {
+                    false => count += 1,
+                    true => {
+                        merged.insert(aliases.resolve(PersonId(person)));
+                    }
+                })
+                .await?;
                 read.add(1);
-                return Ok((unit.group, Found::Count(count)));
+                let merged = i64::try_from(merged.len()).unwrap_or(i64::MAX);
+                return Ok((unit.group, Found::Count(merged.saturating_add(count))));
             }
             let bounds = files.iter().map(|(_, persons)| *persons);
             let (low, high) =
                 bounds.fold((i64::MAX, i64::MIN), |(low, high), one| (low.min(one.0), high.max(one.1)));
+            let (low, high) = match aliases.bounds_of_roots() {
+                Some((first, last)) => (low.min(first.0), high.max(last.0)),
+                None => (low, high),
+            };
             let mut set = PersonSet::between(low, high);
             memory.try_grow(set.bytes())?;
             for (file, _) in &files {
-                for_each_run(&footers, file, |person| set.insert(person)).await?;
+                let insert = |person| set.insert(aliases.resolve(PersonId(person)).0);
+                for_each_run(&footers, file, insert).await?;
                 read.add(1);
                 memory.try_resize(set.bytes())?;
             }

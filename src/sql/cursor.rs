@@ -83,6 +83,24 @@ impl Cursor {
         if self.take_symbol(symbol) { Ok(()) } else { Err(self.expected(&format!("\"{symbol}\""))) }
     }
 
+    /// Passes over what is left, for whoever reads it in another way.
+    pub(crate) fn skip_rest(&mut self) {
+        self.at = self.tokens.len();
+    }
+
+    /// The place of the last such word that is still to come.
+    pub(crate) fn last_word(&self, word: &str) -> Option<Place> {
+        let is_it = |one: &&TokenWithSpan| {
+            matches!(&one.token,
+            Token::Word(found) if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word))
+        };
+        self.tokens[self.at.min(self.tokens.len())..]
+            .iter()
+            .rev()
+            .find(is_it)
+            .map(|one| place(one.span.start))
+    }
+
     pub(crate) fn at_end(&self) -> bool {
         self.at >= self.tokens.len()
     }

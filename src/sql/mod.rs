@@ -5,12 +5,15 @@ mod cursor;
 mod parser;
 mod questions;
 mod retention;
+mod people;
 mod spelling;
 mod split;
 mod statement;
 mod trend;
 
 pub use parser::parse;
+pub use people::PeopleStatement;
+pub use people::Who;
 pub use spelling::KEYWORDS;
 pub use spelling::quoted;
 pub use spelling::spelled;

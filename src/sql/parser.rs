@@ -15,6 +15,7 @@ use crate::sql::Statement;
 use crate::sql::StatementKind;
 use crate::sql::cursor::Cursor;
 use crate::sql::questions;
+use crate::sql::people::people;
 use crate::sql::split::split;
 use crate::value::ScalarType;
 
@@ -56,6 +57,8 @@ fn parse_one(text: &str) -> Result<StatementKind> {
         StatementKind::ExportEvents(export(&mut cursor)?)
     } else if let Some(question) = questions::parse(&mut cursor)? {
         StatementKind::Question(Box::new(question))
+    } else if let Some(statement) = people(&mut cursor, text)? {
+        return Ok(StatementKind::People(statement));
     } else {
         return Ok(StatementKind::Plain);
     };

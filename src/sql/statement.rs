@@ -3,6 +3,7 @@
 use crate::analysis::Analysis;
 use crate::error::Place;
 use crate::schema::Property;
+use crate::sql::PeopleStatement;
 
 /// One statement of a text.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +40,7 @@ pub enum StatementKind {
     ExportEvents(ExportEvents),
     /// `RETENTION …` and its kin.
     Question(Box<Analysis>),
+    People(PeopleStatement),
 }
 
 /// `CREATE EVENT …`.

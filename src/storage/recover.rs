@@ -14,6 +14,7 @@ use object_store::ObjectStore;
 
 use crate::error::Context;
 use crate::error::Result;
+use crate::person::CustomAttributes;
 use crate::person::Persons;
 use crate::schema::Registry;
 use crate::schema::StoredRow;
@@ -39,6 +40,7 @@ pub(crate) struct Opened {
     pub tables: Tables,
     pub registry: Registry,
     pub persons: Persons,
+    pub attributes: CustomAttributes,
     /// For a writer.
     pub event_ids: Option<EventIds>,
     pub log: Option<Log>,
@@ -69,6 +71,7 @@ pub(crate) async fn open(config: &StorageConfig, layout: &Layout) -> Result<Open
     let Replayed { log, buffers, last_seq } =
         live::replay(config, layout, &catalog, &registry, &mut event_ids)?;
     let persons = catalog.load_persons()?;
+    let attributes = catalog.load_attributes()?;
     Ok(Opened {
         lock: Some(lock),
         catalog,
@@ -76,6 +79,7 @@ pub(crate) async fn open(config: &StorageConfig, layout: &Layout) -> Result<Open
         tables,
         registry,
         persons,
+        attributes,
         event_ids: Some(event_ids),
         log: Some(log),
         buffers,
@@ -89,6 +93,7 @@ fn open_for_reading(layout: &Layout) -> Result<Opened> {
     let store = object::open_local(&layout.lake())?;
     let tables = Tables::new(Arc::clone(&store));
     // Persons are read with the first snapshot, after the files that need them.
+    let attributes = catalog.load_attributes()?;
     Ok(Opened {
         lock: None,
         catalog,
@@ -96,6 +101,7 @@ fn open_for_reading(layout: &Layout) -> Result<Opened> {
         tables,
         registry,
         persons: Persons::default(),
+        attributes,
         event_ids: None,
         log: None,
         buffers: Buffers::default(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::person::Persons;
 use crate::schema::Definition;
 use crate::schema::Registry;
+use crate::storage::People;
 use crate::time::Day;
 use crate::time::Micros;
 
@@ -14,6 +15,8 @@ use crate::time::Micros;
 pub struct Snapshot {
     pub registry: Arc<Registry>,
     pub persons: Arc<Persons>,
+    /// The table of persons.
+    pub people: People,
     /// By definition id; every definition except templates, also those without files.
     pub tables: BTreeMap<String, Arc<TableFiles>>,
 }

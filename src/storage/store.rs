@@ -15,6 +15,7 @@ use object_store::ObjectStore;
 
 use crate::error::Error;
 use crate::error::Result;
+use crate::person::CustomAttributes;
 use crate::person::Persons;
 use crate::schema::Definition;
 use crate::schema::Registry;
@@ -27,6 +28,7 @@ use crate::storage::event_ids::EventIds;
 use crate::storage::live::HeldLog;
 use crate::storage::lock::DirLock;
 use crate::storage::overlay::Overlay;
+use crate::storage::people_rows::PeopleRows;
 use crate::storage::recover;
 use crate::storage::recover::WritingMark;
 use crate::storage::steps::Step;
@@ -102,7 +104,7 @@ impl StorageConfig {
 pub struct Storage {
     pub(crate) config: StorageConfig,
     pub(crate) layout: Layout,
-    pub(crate) catalog: Catalog,
+    pub(crate) catalog: Arc<Catalog>,
     pub(crate) tables: Tables,
     pub(crate) view: View,
     /// Held by whoever commits a batch, from its first file to its last log entry.
@@ -115,6 +117,8 @@ pub struct Storage {
     pub(crate) behind: AtomicBool,
     pub(crate) mark: WritingMark,
     pub(crate) persons: RwLock<Arc<Persons>>,
+    pub(crate) attributes: RwLock<Arc<CustomAttributes>>,
+    pub(crate) people_rows: Arc<PeopleRows>,
     pub(crate) registry: RwLock<Arc<Registry>>,
     /// Logged events that are not in the lake yet.
     pub(crate) buffers: Arc<Buffers>,
@@ -138,9 +142,11 @@ impl Storage {
         let layout = Layout::new(&config.dir);
         let opened = recover::open(&config, &layout).await?;
         let mark = WritingMark::new(layout.writing());
+        let catalog = Arc::new(opened.catalog);
+        let people_rows = Arc::new(PeopleRows::new(Arc::clone(&catalog)));
         Ok(Arc::new(Self {
             layout,
-            catalog: opened.catalog,
+            catalog,
             view: View::new(opened.tables.clone()),
             tables: opened.tables,
             committing: tokio::sync::Mutex::default(),
@@ -149,6 +155,8 @@ impl Storage {
             behind: AtomicBool::new(false),
             mark,
             persons: RwLock::new(Arc::new(opened.persons)),
+            attributes: RwLock::new(Arc::new(opened.attributes)),
+            people_rows,
             registry: RwLock::new(Arc::new(opened.registry)),
             buffers: Arc::new(opened.buffers),
             log: opened.log.map(Mutex::new),

@@ -21,6 +21,7 @@ use crate::schema::Definition;
 use crate::schema::Registry;
 use crate::schema::StoredRow;
 use crate::storage::DataFile;
+use crate::storage::People;
 use crate::storage::Snapshot;
 use crate::storage::Storage;
 use crate::storage::TableFiles;
@@ -44,8 +45,8 @@ struct Seen {
     by_id: HashMap<String, (u64, Arc<TableFiles>)>,
     /// The last snapshot, handed out again while nothing changes.
     last: Option<Arc<Snapshot>>,
-    /// The batch that a reader's persons are as of.
-    persons_as_of: i64,
+    /// The batch and the change of persons that a reader's persons are as of.
+    persons_as_of: (i64, i64),
     /// The buffers, and the tables that have some, as they were last seen.
     buffers: Shown,
     buffered: HashMap<String, Arc<TableFiles>>,
@@ -73,6 +74,7 @@ impl View {
         seen: &mut Seen,
         registry: Arc<Registry>,
         persons: Arc<Persons>,
+        people: People,
         // Whether the buffers are as they were when the last snapshot was made.
         unchanged: bool,
     ) -> Result<Arc<Snapshot>> {
@@ -124,7 +126,7 @@ impl View {
         let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
         live.retain(|table| table.strong_count() > 0);
         live.extend(fresh);
-        let snapshot = Arc::new(Snapshot { registry, persons, tables });
+        let snapshot = Arc::new(Snapshot { registry, persons, people, tables });
         seen.last = Some(Arc::clone(&snapshot));
         Ok(snapshot)
     }
@@ -185,7 +187,8 @@ impl Storage {
         }
         // Definitions and persons after events: whatever an event needs was there before it.
         let unchanged = self.see_buffers(&mut seen).await?;
-        let snapshot = self.view.snapshot(&mut seen, self.registry(), self.persons(), unchanged).await?;
+        let snapshot =
+            self.view.snapshot(&mut seen, self.registry(), self.persons(), self.people(), unchanged).await?;
         if !unchanged {
             self.forget_buffers(&seen).await?;
         }
@@ -193,9 +196,17 @@ impl Storage {
         if !self.config.read_only || !self.reread_persons(&mut seen)? {
             return Ok(snapshot);
         }
-        let snapshot = Arc::new(Snapshot { persons: self.persons(), ..Snapshot::clone(&snapshot) });
+        let snapshot = Arc::new(Snapshot {
+            persons: self.persons(),
+            people: self.people(),
+            ..Snapshot::clone(&snapshot)
+        });
         seen.last = Some(Arc::clone(&snapshot));
         Ok(snapshot)
+    }
+
+    fn people(&self) -> People {
+        People::new(self.attributes(), Arc::clone(&self.people_rows))
     }
 
     /// The buffers as they are now, readable as files; `true` when they have not changed since they were last seen.
@@ -234,13 +245,15 @@ impl Storage {
 
     /// The persons as the writer has them now; `true` when that may be other ones.
     fn reread_persons(&self, seen: &mut Seen) -> Result<bool> {
-        let batch = self.catalog.next_batch()?;
-        if batch == seen.persons_as_of {
+        let as_of = (self.catalog.next_batch()?, self.catalog.last_person_change()?);
+        if as_of == seen.persons_as_of {
             return Ok(false);
         }
         let persons = self.catalog.load_persons()?;
+        let attributes = self.catalog.load_attributes()?;
+        *self.attributes.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(attributes);
         *self.persons.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(persons);
-        seen.persons_as_of = batch;
+        seen.persons_as_of = as_of;
         Ok(true)
     }
 }

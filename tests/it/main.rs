@@ -12,6 +12,7 @@ mod export;
 mod first_contact;
 mod import;
 mod mistakes;
+mod people;
 mod queries;
 mod questions;
 mod server;

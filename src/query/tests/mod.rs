@@ -3,6 +3,7 @@
 mod again;
 mod counting;
 mod memory;
+mod merged;
 mod mistakes;
 mod numbers;
 mod tables;

@@ -11,6 +11,7 @@ mod api_keys;
 mod batches;
 mod definitions;
 mod persons;
+pub(crate) mod profiles;
 mod rejected;
 mod schema;
 mod sources;
@@ -37,6 +38,8 @@ use crate::error::Result;
 
 pub use api_keys::ApiKey;
 pub use batches::BatchRecord;
+pub use profiles::MergeRow;
+pub use profiles::OutboxRow;
 pub use rejected::RejectedRow;
 pub use sources::SourceState;
 
@@ -167,6 +170,32 @@ impl Catalog {
         });
         let again = connection.pragma_update(None, "synchronous", "FULL");
         result.and_then(|value| again.map(|()| value)).map_err(|error| sql_error(&self.path, doing, error))
+    }
+
+    /// An SQLite error as ours; `doing` completes "could not … the catalog".
+    pub(crate) fn failed(&self, doing: &str, error: SqlError) -> Error {
+        sql_error(&self.path, doing, error)
+    }
+
+    /// [`Catalog::write`] for work that has errors of its own.
+    pub(crate) fn change<T>(
+        &self,
+        doing: &str,
+        run: impl FnOnce(&Transaction<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let mut connection = self.lock();
+        let say = |error| sql_error(&self.path, doing, error);
+        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(say)?;
+        let value = run(&tx)?;
+        tx.commit().map_err(say)?;
+        Ok(value)
+    }
+
+    /// [`Catalog::read`] for work that has errors of its own.
+    pub(crate) fn look<T>(&self, doing: &str, run: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        let mut connection = self.lock();
+        let tx = connection.transaction().map_err(|error| sql_error(&self.path, doing, error))?;
+        run(&tx)
     }
 
     /// A panic elsewhere cannot leave half a transaction behind: dropping one rolls it back.

@@ -8,11 +8,13 @@ use rusqlite::types::Type;
 use crate::error::Error;
 use crate::error::Result;
 use crate::ids::PersonId;
+use crate::person::Aliases;
 use crate::person::Identifier;
 use crate::person::IdentifierType;
 use crate::person::Person;
 use crate::person::Persons;
 use crate::storage::catalog::Catalog;
+use crate::storage::catalog::profiles;
 use crate::time::Micros;
 
 impl Catalog {
@@ -21,11 +23,22 @@ impl Catalog {
         self.read("load persons from", |tx| {
             let count = tx.query_row("SELECT count(*) FROM persons", [], |row| row.get(0))?;
             let mut persons = Persons::with_capacity(count);
-            let mut statement = tx.prepare("SELECT id, external_id, created_at FROM persons ORDER BY id")?;
+            let sql =
+                "SELECT id, external_id, created_at, shown_external, deleted_at IS NOT NULL FROM persons
+                       ORDER BY id";
+            let mut statement = tx.prepare(sql)?;
             let mut rows = statement.query([])?;
+            let mut shown = Vec::new();
             while let Some(row) = rows.next()? {
                 let external = row.get_ref(1)?.as_str_or_null()?;
-                persons.put(PersonId(row.get(0)?), external, Micros(row.get(2)?));
+                let id = PersonId(row.get(0)?);
+                persons.put(id, external, Micros(row.get(2)?));
+                if let Some(name) = row.get::<_, Option<String>>(3)? {
+                    shown.push((id, name));
+                }
+                if row.get(4)? {
+                    persons.delete(id);
+                }
             }
             let mut statement = tx.prepare("SELECT type, id, sender, person_id FROM identities")?;
             let mut rows = statement.query([])?;
@@ -34,29 +47,38 @@ impl Catalog {
                 let (id, sender) = (row.get_ref(1)?.as_str()?, row.get_ref(2)?.as_str()?);
                 persons.attach(PersonId(row.get(3)?), kind, id, sender);
             }
+            let aliases = Aliases::of(profiles::merges_in_force(tx)?);
+            persons.aliases_mut().replace(aliases);
+            for (id, name) in shown {
+                persons.aliases_mut().show(id, Some(name.as_str()).filter(|name| !name.is_empty()));
+            }
             Ok(persons)
         })
     }
 }
 
-fn kind_of(name: &str) -> rusqlite::Result<IdentifierType> {
+pub(crate) fn kind_of(name: &str) -> rusqlite::Result<IdentifierType> {
     name.parse().map_err(|error: Error| SqlError::FromSqlConversionFailure(0, Type::Text, error.into()))
 }
 
-/// Adds the persons of logged events, and identifiers that lead to them. What is there already is newer and stays, so
-/// that a log may be replayed.
+/// Adds the persons of logged events, and identifiers that lead to new ones. What is there already is newer and stays,
+/// and what was taken from a person since does not come back, so that a log may be replayed.
 pub(crate) fn add(tx: &Transaction<'_>, persons: &[(Person, Vec<Identifier>)]) -> rusqlite::Result<()> {
     let mut person_row =
         tx.prepare_cached("INSERT OR IGNORE INTO persons (id, external_id, created_at) VALUES (?1, ?2, ?3)")?;
     let mut named = tx.prepare_cached(
-        "UPDATE OR IGNORE persons SET external_id = ?2 WHERE id = ?1 AND external_id IS NULL AND ?2 IS NOT NULL",
+        "UPDATE OR IGNORE persons SET external_id = ?2 WHERE id = ?1 AND external_id IS NULL AND ?2 IS NOT NULL
+             AND NOT EXISTS (SELECT 1 FROM profiles WHERE person_id = ?1)",
     )?;
     let mut identity_row = tx.prepare_cached(
         "INSERT OR IGNORE INTO identities (type, id, sender, person_id) VALUES (?1, ?2, ?3, ?4)",
     )?;
     for (person, identifiers) in persons {
-        person_row.execute(params![person.id.0, person.external_id, person.created.0])?;
-        named.execute(params![person.id.0, person.external_id])?;
+        let new = person_row.execute(params![person.id.0, person.external_id, person.created.0])? > 0;
+        if !new {
+            named.execute(params![person.id.0, person.external_id])?;
+            continue;
+        }
         let own = |one: &&Identifier| {
             one.kind == IdentifierType::ExternalId && person.external_id.as_ref() == Some(&one.id)
         };
@@ -71,7 +93,8 @@ pub(crate) fn add(tx: &Transaction<'_>, persons: &[(Person, Vec<Identifier>)]) -
 pub(crate) fn put(tx: &Transaction<'_>, persons: &[(Person, Vec<Identifier>)]) -> rusqlite::Result<()> {
     let mut person_row = tx.prepare_cached(
         "INSERT INTO persons (id, external_id, created_at) VALUES (?1, ?2, ?3)
-         ON CONFLICT (id) DO UPDATE SET external_id = excluded.external_id, created_at = excluded.created_at",
+         ON CONFLICT (id) DO UPDATE SET external_id = excluded.external_id, created_at = excluded.created_at,
+             deleted_at = NULL",
     )?;
     for (person, _) in persons {
         person_row.execute(params![person.id.0, person.external_id, person.created.0])?;

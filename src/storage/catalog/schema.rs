@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::storage::catalog::sql_error;
 
 /// Step `n` (from 1) makes format `n` out of format `n - 1`; format 0 is an empty file.
-const STEPS: &[&str] = &[FIRST, LOG, API_KEYS];
+const STEPS: &[&str] = &[FIRST, LOG, API_KEYS, PEOPLE];
 
 /// Times are microseconds since the epoch, UTC. `created_at` and `changed_at` of rows that people made by hand are
 /// SQLite's own clock: nothing is computed from them.
@@ -102,6 +102,59 @@ const API_KEYS: &str = "
         scopes      TEXT NOT NULL,
         created_at  INTEGER NOT NULL,
         revoked_at  INTEGER
+    );
+";
+
+/// Profiles, merges and the events that tell of them. `shown_external` of a person who stands for others is the external
+/// id that it is shown with: NULL for its own, empty for none. `change` grows with every write, so that what is kept in
+/// memory is brought up to date by what is newer.
+const PEOPLE: &str = "
+    ALTER TABLE persons ADD COLUMN shown_external TEXT;
+    ALTER TABLE persons ADD COLUMN deleted_at INTEGER;
+    ALTER TABLE identities ADD COLUMN position INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE identities ADD COLUMN preferred INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX identities_of_person ON identities (person_id);
+
+    CREATE TABLE profiles (
+        person_id   INTEGER PRIMARY KEY REFERENCES persons (id),
+        doc         TEXT NOT NULL,
+        change      INTEGER NOT NULL
+    );
+    CREATE INDEX profiles_by_change ON profiles (change);
+
+    CREATE TABLE people_state (
+        one         INTEGER PRIMARY KEY CHECK (one = 1),
+        change      INTEGER NOT NULL
+    );
+    INSERT INTO people_state (one, change) VALUES (1, 0);
+
+    CREATE TABLE custom_attributes (
+        name        TEXT PRIMARY KEY,
+        json        TEXT NOT NULL,
+        created_at  INTEGER NOT NULL DEFAULT (CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER))
+    ) WITHOUT ROWID;
+
+    CREATE TABLE tags (
+        name        TEXT PRIMARY KEY,
+        created_at  INTEGER NOT NULL DEFAULT (CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER))
+    ) WITHOUT ROWID;
+
+    CREATE TABLE merges (
+        number      INTEGER PRIMARY KEY,
+        from_person INTEGER NOT NULL,
+        into_person INTEGER NOT NULL,
+        at          INTEGER NOT NULL,
+        origin      TEXT NOT NULL,
+        undone_at   INTEGER
+    );
+    CREATE UNIQUE INDEX merges_in_force ON merges (from_person) WHERE undone_at IS NULL;
+
+    CREATE TABLE outbox (
+        number      INTEGER PRIMARY KEY AUTOINCREMENT,
+        definition  TEXT NOT NULL,
+        person_id   INTEGER NOT NULL,
+        at          INTEGER NOT NULL,
+        properties  TEXT NOT NULL
     );
 ";
 
