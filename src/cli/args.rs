@@ -331,8 +331,8 @@ pub(crate) enum PeopleCommand {
         #[arg(required = true, num_args = 2..)]
         who: Vec<String>,
     },
-    /// Undo the merge of a person, by the personId that it had (see system.merges)
-    Unmerge { id: i64 },
+    /// Undo the merge of a person, by a name or the personId that it had (see system.merges)
+    Unmerge { who: String },
 }
 
 #[derive(Debug, clap::Args)]

@@ -66,8 +66,8 @@ pub(crate) async fn run(engine: &Engine, command: PeopleCommand, terminal: &Term
             let kind = StatementKind::People(PeopleStatement::Merge { who });
             ask(engine, kind, String::new(), table, terminal).await?;
         }
-        PeopleCommand::Unmerge { id } => {
-            let kind = StatementKind::People(PeopleStatement::Unmerge { id });
+        PeopleCommand::Unmerge { who } => {
+            let kind = StatementKind::People(PeopleStatement::Unmerge { who });
             ask(engine, kind, String::new(), table, terminal).await?;
         }
     }
@@ -135,19 +135,19 @@ async fn import(
     let report = report.map_err(|error| Error::new(error.kind(), format!("{}: {error}", file.display())))?;
     if !quiet {
         let rows = format!("{} read", counted(report.rows(), "person"));
-        say(&format!("{rows} in {:.1} s", started.elapsed().as_secs_f64()));
+        say(&format!("{rows} in {:.1} s\n", started.elapsed().as_secs_f64()));
         let counts =
             [(report.created, "created"), (report.updated, "updated"), (report.unchanged, "as they were")];
         for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
-            say(&format!("  {count:>12} {what}"));
+            say(&format!("  {count:>12} {what}\n"));
         }
     }
     if report.refused == 0 {
         return Ok(Outcome::Done);
     }
-    say(&format!("  {:>12} refused", report.refused));
+    say(&format!("  {:>12} refused\n", report.refused));
     for (row, message) in &report.samples {
-        say(&format!("               {}:{row}: {message}", file.display()));
+        say(&format!("               {}:{row}: {message}\n", file.display()));
     }
     Ok(Outcome::Refused)
 }

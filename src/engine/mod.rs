@@ -10,14 +10,15 @@ mod ingest;
 mod keys;
 mod live;
 mod names;
+mod people;
+mod people_events;
+mod people_import;
+mod people_rows;
+mod people_statements;
 mod questions;
 pub(crate) mod rows;
 mod serving;
 mod settings;
-mod people;
-mod people_import;
-mod people_rows;
-mod people_statements;
 mod show;
 mod system;
 
@@ -58,18 +59,18 @@ pub use keys::Scope;
 pub use live::StoredEvent;
 pub use names::Names;
 pub use names::TableNames;
-pub use rows::RowFormat;
-pub use rows::RowWriter;
-pub use serving::Announcement;
-pub use serving::Door;
-pub use settings::ServerSettings;
-pub use settings::show as show_settings;
 pub use people::PERSONS_OF_A_BATCH;
 pub use people::PersonOp;
 pub use people::Verdict;
 pub use people_import::PeopleFile;
 pub use people_import::PeopleImport;
 pub use people_import::PeopleReport;
+pub use rows::RowFormat;
+pub use rows::RowWriter;
+pub use serving::Announcement;
+pub use serving::Door;
+pub use settings::ServerSettings;
+pub use settings::show as show_settings;
 
 /// An open data directory. Clones share it.
 #[derive(Clone, Debug)]
@@ -118,7 +119,11 @@ impl Engine {
         let ingester = Ingester::new(Arc::clone(&storage), SystemClock::shared(), Arc::clone(&importing));
         let keys = KeyRing::default();
         let inner = Inner { config, storage, queries, system, keys, importing, ingester };
-        Ok(Self { inner: Arc::new(inner), session: Arc::default() })
+        let engine = Self { inner: Arc::new(inner), session: Arc::default() };
+        if !engine.config().read_only {
+            engine.tell_of_people().await?;
+        }
+        Ok(engine)
     }
 
     /// A handle on the same store with views and settings of its own, for one of several people who ask at a time.

@@ -134,12 +134,11 @@ impl Engine {
             let message = format!("a batch has at most {PERSONS_OF_A_BATCH} persons, found {}", ops.len());
             return Err(Error::invalid(message));
         }
-        let _turn = self.turn_to_import().await;
         let origin = origin.to_owned();
         let work = move |people: &mut PeopleTx<'_>| {
             ops.into_iter().map(|op| Writer { people, origin: &origin }.write(op)).collect()
         };
-        self.storage().change_people(work).await
+        self.change_people(work).await
     }
 
     /// Writes any number of persons, all or none.
@@ -147,7 +146,6 @@ impl Engine {
     /// # Errors
     /// The first refusal, said of its row.
     pub async fn write_people_whole(&self, ops: Vec<PersonOp>, origin: &str) -> Result<Vec<Verdict>> {
-        let _turn = self.turn_to_import().await;
         let origin = origin.to_owned();
         let work = move |people: &mut PeopleTx<'_>| {
             let of = ops.len();
@@ -163,7 +161,7 @@ impl Engine {
             }
             Ok(verdicts)
         };
-        self.storage().change_people(work).await
+        self.change_people(work).await
     }
 
     /// The person that a text means as people write one: `EMAIL:ana@example.com`, or without a type whatever leads to
@@ -204,6 +202,16 @@ impl Engine {
         })
     }
 
+    /// The id that a person had before it was merged, by a name that it had then.
+    ///
+    /// # Errors
+    /// `NotFound` when the text means nobody.
+    pub fn own_id_of(&self, text: &str) -> Result<PersonId> {
+        let who = self.who(text)?;
+        let own = self.storage().persons().find_by(who.kind, &who.id, &who.sender);
+        own.ok_or_else(|| Error::not_found(format!("nobody is known by \"{text}\"")))
+    }
+
     /// The custom attributes, by name.
     pub fn custom_attributes(&self) -> Arc<CustomAttributes> {
         self.storage().attributes()
@@ -214,8 +222,7 @@ impl Engine {
     /// # Errors
     /// `Conflict` when there is one of that name with another type.
     pub async fn add_custom_attribute(&self, attribute: CustomAttribute) -> Result<()> {
-        let _turn = self.turn_to_import().await;
-        self.storage().change_people(move |people| people.add_attribute(attribute)).await
+        self.change_people(move |people| people.add_attribute(attribute)).await
     }
 
     /// Removes a custom attribute and all its values; says how many persons had one.
@@ -223,7 +230,6 @@ impl Engine {
     /// # Errors
     /// `NotFound` when there is none of that name.
     pub async fn remove_custom_attribute(&self, name: &str) -> Result<usize> {
-        let _turn = self.turn_to_import().await;
         let name = name.to_owned();
         let work = move |people: &mut PeopleTx<'_>| {
             if people.attributes().get(&name).is_none() {
@@ -231,7 +237,7 @@ impl Engine {
             }
             people.remove_attribute(&name)
         };
-        self.storage().change_people(work).await
+        self.change_people(work).await
     }
 
     /// The tags that there are, in order.
@@ -242,9 +248,8 @@ impl Engine {
     /// Adds a tag that nobody has yet; `false` when it is there already.
     pub async fn add_tag(&self, name: &str) -> Result<bool> {
         check_tag(name).map_err(Error::invalid)?;
-        let _turn = self.turn_to_import().await;
         let name = name.to_owned();
-        self.storage().change_people(move |people| people.add_tag(&name)).await
+        self.change_people(move |people| people.add_tag(&name)).await
     }
 
     /// Removes a tag from everybody who has it, and from the list; says how many had it.
@@ -252,7 +257,6 @@ impl Engine {
     /// # Errors
     /// `NotFound` when there is no such tag.
     pub async fn remove_tag(&self, name: &str) -> Result<usize> {
-        let _turn = self.turn_to_import().await;
         let name = name.to_owned();
         let work = move |people: &mut PeopleTx<'_>| {
             let tagged = people.tagged(&name)?;
@@ -267,7 +271,7 @@ impl Engine {
             }
             Ok(tagged.len())
         };
-        self.storage().change_people(work).await
+        self.change_people(work).await
     }
 
     /// Every merge that was made and may have been undone, in order.
@@ -280,12 +284,11 @@ impl Engine {
     /// # Errors
     /// `NotFound` when it is merged into nobody.
     pub async fn unmerge(&self, id: PersonId) -> Result<PersonId> {
-        let _turn = self.turn_to_import().await;
         let work = move |people: &mut PeopleTx<'_>| {
             let into = people.unmerge(id)?;
             into.ok_or_else(|| Error::not_found(format!("person {id} was not merged into another")))
         };
-        self.storage().change_people(work).await
+        self.change_people(work).await
     }
 }
 
@@ -366,12 +369,13 @@ impl Writer<'_, '_> {
         let mut owners: Vec<PersonId> =
             external.chain(contacts).filter_map(|one| self.people.owner(&one)).collect();
         owners.dedup();
-        match owners.first() {
-            None => self.create(write),
-            Some(id) => match self.people.profile(*id)? {
-                Some(before) => self.decide(&before, write, mode),
-                None => self.create(write),
-            },
+        let found = match owners.first() {
+            Some(id) => self.people.profile(*id)?,
+            None => None,
+        };
+        match found {
+            Some(before) if !is_another(&before, write) => self.decide(&before, write, mode),
+            _ => self.create(write),
         }
     }
 
@@ -479,6 +483,12 @@ impl Writer<'_, '_> {
             other => other,
         })
     }
+}
+
+/// Whether a write means another person than the one whose contact it names: both have external ids, and they differ.
+fn is_another(known: &Profile, write: &PersonWrite) -> bool {
+    let given = write.external_id.iter().flatten().next();
+    given.is_some_and(|id| known.external_id.as_ref().is_some_and(|own| own != id))
 }
 
 fn refused(code: FaultCode, property: &str, message: String) -> Verdict {

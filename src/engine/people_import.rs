@@ -158,7 +158,6 @@ impl Engine {
     }
 
     async fn upsert_people(&self, batch: Vec<(u64, PersonWrite)>, mode: Mode) -> Result<Vec<(u64, Verdict)>> {
-        let _turn = self.turn_to_import().await;
         let work = move |people: &mut PeopleTx<'_>| {
             let each = batch.into_iter().map(|(row, write)| {
                 let verdict = Writer { people, origin: ORIGIN }.write(PersonOp::Upsert { write, mode })?;
@@ -166,7 +165,7 @@ impl Engine {
             });
             each.collect()
         };
-        self.storage().change_people(work).await
+        self.change_people(work).await
     }
 }
 

@@ -41,8 +41,9 @@ impl Engine {
             }
             PeopleStatement::Tag { who, tags, add } => self.tag_people(who, tags, *add).await?,
             PeopleStatement::Merge { who } => self.merge_people(who).await?,
-            PeopleStatement::Unmerge { id } => {
-                let into = self.unmerge(PersonId(*id)).await?;
+            PeopleStatement::Unmerge { who } => {
+                let id = self.own_id_of(who)?;
+                let into = self.unmerge(id).await?;
                 format!("person {id} is no longer merged into {into}")
             }
             PeopleStatement::CreateAttribute(attribute) => {

@@ -3,9 +3,9 @@
 mod clauses;
 mod cursor;
 mod parser;
+mod people;
 mod questions;
 mod retention;
-mod people;
 mod spelling;
 mod split;
 mod statement;

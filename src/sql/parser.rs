@@ -14,8 +14,8 @@ use crate::sql::ExportEvents;
 use crate::sql::Statement;
 use crate::sql::StatementKind;
 use crate::sql::cursor::Cursor;
-use crate::sql::questions;
 use crate::sql::people::people;
+use crate::sql::questions;
 use crate::sql::split::split;
 use crate::value::ScalarType;
 

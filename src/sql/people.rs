@@ -52,8 +52,9 @@ pub enum PeopleStatement {
     Merge {
         who: Vec<Who>,
     },
+    /// Whoever had the name or the id before the merge.
     Unmerge {
-        id: i64,
+        who: String,
     },
     CreateAttribute(CustomAttribute),
     DropAttribute(String),
@@ -88,9 +89,9 @@ pub(crate) fn people(cursor: &mut Cursor, text: &str) -> Result<Option<PeopleSta
     } else if cursor.take(&["MERGE", "PERSONS"]) {
         PeopleStatement::Merge { who: who(cursor)? }
     } else if cursor.take(&["UNMERGE", "PERSON"]) {
-        let what = "the personId of the one who was merged";
-        let wrong = cursor.expected(what);
-        PeopleStatement::Unmerge { id: cursor.value(what)?.parse().map_err(|_| wrong)? }
+        PeopleStatement::Unmerge {
+            who: cursor.value("the one who was merged, such as 'crm-2' or a personId,")?,
+        }
     } else if cursor.take(&["CREATE", "PERSON", "ATTRIBUTE"]) {
         PeopleStatement::CreateAttribute(attribute(cursor)?)
     } else if cursor.take(&["DROP", "PERSON", "ATTRIBUTE"]) {
@@ -327,8 +328,8 @@ mod tests {
             one("MERGE PERSONS 'a', 'b'"),
             PeopleStatement::Merge { who: vec![named("a"), named("b")] }
         );
-        assert_eq!(one("UNMERGE PERSON 7"), PeopleStatement::Unmerge { id: 7 });
-        assert!(parse("UNMERGE PERSON seven").is_err());
+        assert_eq!(one("UNMERGE PERSON 'b'"), PeopleStatement::Unmerge { who: "b".to_owned() });
+        assert!(parse("UNMERGE PERSON").is_err());
     }
 
     #[test]

@@ -45,7 +45,7 @@ fn persons_come_from_csv_and_json_and_are_a_table() {
     assert!(told.stderr.contains("1 created") && told.stderr.contains("1 updated"), "{}", told.stderr);
     let sql = "SELECT externalPersonId, type, firstName, lastName, points, array_length(tags), phones[1] FROM persons \
                ORDER BY personId";
-    let expected = "crm-1,CUSTOMER,Ana,,120,2,\ncrm-2,CUSTOMER,Bo,Berg,7,,385911\ncrm-4,LEAD,,,,,\n";
+    let expected = "crm-1,CUSTOMER,Ana,,120,2,\ncrm-2,CUSTOMER,Bo,Berg,7,0,385911\ncrm-4,LEAD,,,,0,\n";
     let answer = rows(&store, sql);
     assert!(answer.ends_with(expected), "{answer}");
     let found = store.run(["people", "find", "array_has(tags, 'vip')", "--format", "csv"]).fine();
@@ -111,11 +111,33 @@ fn a_merge_shows_at_once_everywhere_and_is_undone() {
     store.run(["export", "--from", "2026-06-01", "--to", "2026-06-02", "--into", "out"]).fine();
     let persons = exported(&store.path("out"));
     assert_eq!(persons, 3);
-    assert_eq!(store.run(["people", "unmerge", "2"]).fine(), "person 2 is no longer merged into 1\n");
+    assert_eq!(store.run(["people", "unmerge", "crm-2"]).fine(), "person 2 is no longer merged into 1\n");
     assert_eq!(rows(&store, by_person), "personId,n\n1,1\n2,2\n");
     let history =
         rows(&store, "SELECT personId, mergedInto, undone_at IS NOT NULL AS undone FROM system.merges");
     assert_eq!(history, "personId,mergedInto,undone\n2,1,true\n");
+}
+
+#[test]
+fn changes_of_persons_are_events_once_those_are_enabled() {
+    let store = imported();
+    assert_eq!(rows(&store, "SELECT count(*) AS n FROM events"), "n\n0\n");
+    store.sql("ENABLE EVENT personCreated, personMerged, nameChanged, locationChanged, tagAdded, customAttributeChanged, emailAdded").fine();
+    store
+        .sql("INSERT INTO persons (externalPersonId, type, email) VALUES ('x', 'LEAD', 'x@example.com')")
+        .fine();
+    store.sql("UPDATE persons SET firstName = 'Ana-Marija', city = NULL, points = 5 WHERE externalPersonId = 'crm-1'").fine();
+    store.sql("TAG PERSON 'crm-1' WITH 'vip', 'new'; MERGE PERSONS 'crm-2', 'crm-1'").fine();
+    let told = rows(&store, "SELECT definitionId, personId, properties FROM events ORDER BY seq");
+    let expected = [
+        r#"personCreated,3,"{""origin"":""API"",""personType"":""LEAD"",""externalId"":""x""}""#,
+        r#"nameChanged,1,"{""attribute"":""firstName"",""oldValue"":""Ana"",""newValue"":""Ana-Marija"",""origin"":""API""}""#,
+        r#"locationChanged,1,"{""attribute"":""city"",""oldValue"":""Pula"",""origin"":""API""}""#,
+        r#"customAttributeChanged,1,"{""attribute"":""points"",""oldValue"":""120"",""newValue"":""5"",""attributeType"":""INTEGER"",""origin"":""API""}""#,
+        r#"tagAdded,1,"{""tag"":""new"",""origin"":""API""}""#,
+        r#"personMerged,1,"{""mergedPersonId"":""2"",""mergedExternalId"":""crm-2"",""origin"":""API""}""#,
+    ];
+    assert_eq!(told.lines().skip(1).collect::<Vec<_>>(), expected);
 }
 
 /// Rows of person 1 in the files of an export.
