@@ -5,6 +5,7 @@
 
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
+mod faults;
 #[path = "it/harness.rs"]
 mod harness;
 

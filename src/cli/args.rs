@@ -11,6 +11,7 @@ use clap::Parser;
 use clap::Subcommand;
 use clap_complete::Shell;
 
+use crate::cli::export_args::Export;
 use crate::cli::print::Format;
 use crate::engine::Config;
 use crate::engine::Scope;
@@ -89,8 +90,8 @@ pub(crate) enum Command {
     Sql(Sql),
     /// Read events from files, folders, patterns, S3 or standard input
     Import(Import),
-    /// Write the events of a range of time as gzip JSON lines
-    Export(Export),
+    /// Write the events of a range of time as gzip JSON lines, at once or as a request
+    Export(Box<Export>),
     /// Show and change the definitions of events
     Events(Events),
     /// Import, find, tag and merge persons, and see what one of them did
@@ -194,33 +195,6 @@ impl Import {
     pub(crate) fn creates_persons(&self) -> bool {
         !self.no_create_persons
     }
-}
-
-#[derive(Clone, Debug, clap::Args)]
-#[command(after_help = "\
-Example:
-  milepost export --from 2026-06-01 --to 2026-06-02 --events 'pageView,email*' --into out/
-
-The range holds its start and not its end.")]
-pub(crate) struct Export {
-    /// Where the range starts: a day or an ISO 8601 time
-    #[arg(long, value_name = "TIME")]
-    pub(crate) from: String,
-    /// Where it ends; this moment is no longer in it
-    #[arg(long, value_name = "TIME")]
-    pub(crate) to: String,
-    /// The folder to write to; created if need be
-    #[arg(long, value_name = "DIR")]
-    pub(crate) into: String,
-    /// Ids of definitions or patterns with *, separated by commas [default: all]
-    #[arg(long, value_delimiter = ',', value_name = "IDS")]
-    pub(crate) events: Vec<String>,
-    /// Add what is known of the Moments communication
-    #[arg(long)]
-    pub(crate) enrich_moments: bool,
-    /// The id of the request, which starts every file's name [default: a new one]
-    #[arg(long, value_name = "ID")]
-    pub(crate) request_id: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -525,8 +499,11 @@ mod tests {
     fn the_events_of_an_export_are_separated_by_commas() {
         let args = read("milepost export --from 2026-06-01 --to 2026-06-02 --into out --events a,b*");
         let Some(Command::Export(export)) = args.command else { panic!("not export") };
-        assert_eq!(export.events, ["a", "b*"]);
+        assert_eq!(export.now.map(|now| now.events), Some(vec!["a".to_owned(), "b*".to_owned()]));
         assert!(refusal("milepost export --from a --to b").contains("--into"));
+        assert!(
+            matches!(read("milepost export list").command, Some(Command::Export(one)) if one.now.is_none())
+        );
     }
 
     #[test]

@@ -7,6 +7,8 @@ mod demo;
 mod events;
 mod exit;
 mod export;
+mod export_args;
+mod exports;
 mod helper;
 mod highlight;
 mod import;
@@ -121,9 +123,12 @@ async fn dispatch(
             closed(engine, outcome).await
         }
         Command::Export(export) => {
-            let (engine, _) = open_beside(config).await?;
-            let done = export::run(&engine, export, terminal).await;
-            closed(engine, done.map(|()| Outcome::Done)).await
+            let engine = match &export.command {
+                Some(command) if !command.only_reads() => Engine::open(config).await?,
+                _ => open_beside(config).await?.0,
+            };
+            let outcome = export::run(&engine, *export, terminal).await;
+            closed(engine, outcome).await
         }
         Command::Events(events) => {
             let engine = if events.command.only_reads() {

@@ -46,6 +46,11 @@ impl Engine {
             StatementKind::Question(question) => Answer::Rows(self.analyse(question).await?),
             StatementKind::People(statement) => self.people_statement(statement).await?,
             StatementKind::ExportEvents(export) => Answer::Done(self.export_statement(export).await?),
+            StatementKind::ExportQuery(export) => {
+                Answer::Done(Box::pin(self.export_query_statement(export)).await?)
+            }
+            StatementKind::CreateExportSchedule(create) => Answer::Done(self.create_schedule(create)?),
+            StatementKind::DropExportSchedule { name } => Answer::Done(self.drop_schedule(name)?),
         })
     }
 

@@ -1,4 +1,4 @@
-//! `EXPORT EVENTS`: the texts of the statement become a request, which runs over the store as it is now.
+//! Exports: the texts of a statement become an order, which runs over the store as it is now or waits as a request.
 
 use std::sync::Arc;
 
@@ -7,10 +7,14 @@ use chrono_tz::Tz;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::error::Result;
+use crate::export::Destination;
+use crate::export::ExportJob;
 use crate::export::ExportLimits;
+use crate::export::ExportOrder;
 use crate::export::ExportProgress;
 use crate::export::ExportReport;
 use crate::export::ExportRequest;
+use crate::export::Exports;
 use crate::export::NoProgress;
 use crate::export::Target;
 use crate::sql::ExportEvents;
@@ -19,7 +23,17 @@ use crate::time::TimeRange;
 use crate::time::parse_instant;
 
 /// The options of the statement; `limits` asks for those of the published interface.
-const OPTIONS: [&str; 5] = ["enrich_with_moments_info", "gzip_level", "limits", "region", "request_id"];
+const OPTIONS: [&str; 9] = [
+    "endpoint",
+    "enrich_with_moments_info",
+    "external_id",
+    "gzip_level",
+    "limits",
+    "region",
+    "request_id",
+    "role_arn",
+    "rows_per_file",
+];
 
 impl Engine {
     /// Runs an export statement without telling how far it is; a line about what was written.
@@ -27,7 +41,12 @@ impl Engine {
         Ok(self.export(statement, Arc::new(NoProgress)).await?.message)
     }
 
-    /// Writes the events of a range as gzip JSON lines, all or nothing visible.
+    /// The requests for exports: submitted, worked on, told and cancelled.
+    pub fn exports(&self) -> &Exports {
+        &self.inner.exports
+    }
+
+    /// Writes the events of a range as gzip JSON lines, all or nothing visible; at once, without a request.
     ///
     /// # Errors
     /// `Invalid` and `NotFound` for what the statement says; `Conflict` when the request id was used for other data;
@@ -37,19 +56,54 @@ impl Engine {
         statement: &ExportEvents,
         progress: Arc<dyn ExportProgress>,
     ) -> Result<ExportReport> {
+        let (order, limits) = self.export_order(statement)?;
+        // In this order: a snapshot that is taken later has all of these.
+        let seen = crate::export::seq_seen(self.storage()).await?;
+        let snapshot = self.storage().snapshot().await?;
+        for pattern in &order.definitions {
+            snapshot.registry.matching(pattern)?;
+        }
+        let request = ExportRequest {
+            definitions: order.definitions.clone(),
+            request_id: order.request_id.clone(),
+            enrich_moments: order.enrich_moments,
+            level: order.level,
+            limits: ExportLimits { rows_per_file: order.rows_per_file, ..limits },
+            ..ExportRequest::new(order.range())
+        };
+        crate::export::run(ExportJob {
+            snapshot,
+            lake: self.storage().object_store(),
+            target: Target::open(&order.destination).await?,
+            request,
+            seen,
+            done: Vec::new(),
+            journal: None,
+            threads: self.config().thread_count(),
+            progress,
+        })
+        .await
+    }
+
+    /// What a statement asks for, and the limits that it wants to keep.
+    pub fn export_order(&self, statement: &ExportEvents) -> Result<(ExportOrder, ExportLimits)> {
         let zone = self.config().zone;
         let range = TimeRange { start: moment(&statement.from, zone)?, end: moment(&statement.to, zone)? };
-        let mut request =
-            ExportRequest { definitions: statement.events.clone(), ..ExportRequest::new(range) };
-        let mut region = None;
+        let mut order = ExportOrder::new(Destination::new(&statement.into), range);
+        order.definitions.clone_from(&statement.events);
+        let mut limits = ExportLimits::default();
         for (name, value) in &statement.options {
             match name.as_str() {
-                "enrich_with_moments_info" => request.enrich_moments = flag(name, value)?,
-                "gzip_level" => request.level = level(value)?,
-                "limits" if flag(name, value)? => request.limits = ExportLimits::published(),
+                "endpoint" => order.destination.endpoint = Some(value.clone()),
+                "enrich_with_moments_info" => order.enrich_moments = flag(name, value)?,
+                "external_id" => order.destination.external_id = Some(value.clone()),
+                "gzip_level" => order.level = level(value)?,
+                "limits" if flag(name, value)? => limits = ExportLimits::published(),
                 "limits" => {}
-                "region" => region = Some(value.as_str()),
-                "request_id" => request.request_id = Some(value.clone()),
+                "region" => order.destination.region = Some(value.clone()),
+                "request_id" => order.request_id = Some(value.clone()),
+                "role_arn" => order.destination.role_arn = Some(value.clone()),
+                "rows_per_file" => order.rows_per_file = rows(value)?,
                 other => {
                     let hint = crate::error::did_you_mean(other, OPTIONS);
                     return Err(Error::invalid(format!(
@@ -59,19 +113,12 @@ impl Engine {
                 }
             }
         }
-        let snapshot = self.storage().snapshot().await?;
-        for pattern in &request.definitions {
-            snapshot.registry.matching(pattern)?;
-        }
-        let target = Target::open(&statement.into, region)?;
-        let lake = self.storage().object_store();
-        let threads = self.config().thread_count();
-        crate::export::run(&snapshot, lake, target.store, &target.prefix, request, threads, progress).await
+        Ok((order, limits))
     }
 }
 
 /// A time as people type it; a day alone is its first moment, in UTC unless a zone is set.
-fn moment(text: &str, zone: Option<Tz>) -> Result<Micros> {
+pub(crate) fn moment(text: &str, zone: Option<Tz>) -> Result<Micros> {
     parse_instant(text, zone).map_err(|fault| Error::invalid(format!("the time \"{text}\": {fault}")))
 }
 
@@ -82,7 +129,13 @@ fn flag(name: &str, value: &str) -> Result<bool> {
         .map_err(|_| Error::invalid(format!("the option \"{name}\" is true or false, found \"{value}\"")))
 }
 
-fn level(value: &str) -> Result<u32> {
+pub(crate) fn rows(value: &str) -> Result<usize> {
+    value.parse().ok().filter(|rows| *rows > 0).ok_or_else(|| {
+        Error::invalid(format!("a file of an export holds at least one row, found \"{value}\""))
+    })
+}
+
+pub(crate) fn level(value: &str) -> Result<u32> {
     value
         .parse()
         .ok()

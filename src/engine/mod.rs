@@ -5,6 +5,7 @@ mod config;
 mod definitions;
 mod execute;
 mod exports;
+mod exports_table;
 mod imports;
 mod ingest;
 mod keys;
@@ -17,6 +18,7 @@ mod people_rows;
 mod people_statements;
 mod questions;
 pub(crate) mod rows;
+mod schedules;
 mod serving;
 mod settings;
 mod show;
@@ -29,6 +31,8 @@ use tokio::sync::MutexGuard;
 
 use crate::engine::keys::KeyRing;
 use crate::error::Result;
+use crate::export::Exports;
+use crate::export::Retries;
 use crate::ingest::Ingester;
 use crate::query::Queries;
 use crate::query::QueryConfig;
@@ -38,6 +42,7 @@ use crate::sql::Statement;
 use crate::storage::Storage;
 use crate::storage::StorageConfig;
 use crate::storage::snapshot::Snapshot;
+use crate::time::Micros;
 use crate::time::SharedClock;
 use crate::time::SystemClock;
 
@@ -90,6 +95,7 @@ struct Inner {
     queries: Queries,
     system: Vec<Arc<dyn SystemTable>>,
     keys: KeyRing,
+    exports: Exports,
     /// Held by the import that runs: two at once would give out the same persons and sequence numbers.
     importing: Arc<Mutex<()>>,
     /// Takes events one by one.
@@ -115,10 +121,11 @@ impl Engine {
             spill_dir: storage.layout().spill(),
         })?;
         let system = system::tables(&storage, &config);
+        let exports = Exports::new(Arc::clone(&storage), config.thread_count(), Retries::default());
         let importing = Arc::new(Mutex::default());
         let ingester = Ingester::new(Arc::clone(&storage), SystemClock::shared(), Arc::clone(&importing));
         let keys = KeyRing::default();
-        let inner = Inner { config, storage, queries, system, keys, importing, ingester };
+        let inner = Inner { config, storage, queries, system, keys, exports, importing, ingester };
         let engine = Self { inner: Arc::new(inner), session: Arc::default() };
         if !engine.config().read_only {
             engine.tell_of_people().await?;
@@ -134,6 +141,11 @@ impl Engine {
 
     pub fn config(&self) -> &Config {
         &self.inner.config
+    }
+
+    /// The time, by the clock of the store.
+    pub fn now(&self) -> Micros {
+        self.storage().now()
     }
 
     /// The statements of a text; an error says where in the text it is.

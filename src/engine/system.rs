@@ -15,6 +15,8 @@ use arrow::datatypes::TimeUnit;
 use arrow::record_batch::RecordBatch;
 
 use crate::engine::Config;
+use crate::engine::exports_table::ExportsTable;
+use crate::engine::exports_table::SchedulesTable;
 use crate::error::Context;
 use crate::error::Result;
 use crate::query::SystemTable;
@@ -25,22 +27,24 @@ pub(crate) fn tables(storage: &Arc<Storage>, config: &Config) -> Vec<Arc<dyn Sys
     vec![
         Arc::new(Rejected(Arc::clone(storage))),
         Arc::new(Sources(Arc::clone(storage))),
+        Arc::new(ExportsTable(Arc::clone(storage))),
+        Arc::new(SchedulesTable(Arc::clone(storage))),
         Arc::new(Settings(config.clone())),
         Arc::new(Merges(Arc::clone(storage))),
     ]
 }
 
-fn schema(fields: &[(&str, DataType)]) -> SchemaRef {
+pub(crate) fn schema(fields: &[(&str, DataType)]) -> SchemaRef {
     Arc::new(Schema::new(
         fields.iter().map(|(name, kind)| Field::new(*name, kind.clone(), true)).collect::<Vec<_>>(),
     ))
 }
 
-fn time() -> DataType {
+pub(crate) fn time() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
-fn text(values: impl IntoIterator<Item = Option<String>>) -> Arc<StringViewArray> {
+pub(crate) fn text(values: impl IntoIterator<Item = Option<String>>) -> Arc<StringViewArray> {
     Arc::new(values.into_iter().collect())
 }
 

@@ -12,16 +12,20 @@ use arrow::datatypes::DataType;
 use arrow::datatypes::Field;
 use arrow::datatypes::FieldRef;
 use arrow::datatypes::Fields;
+use arrow::datatypes::Int64Type;
 use arrow::datatypes::Schema;
 use arrow::datatypes::TimestampMicrosecondType;
 use arrow::error::ArrowError;
 use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ArrowPredicate;
 use parquet::arrow::arrow_reader::ArrowPredicateFn;
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::arrow_reader::RowFilter;
+use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::statistics::Statistics;
 
 use crate::error::Context;
 use crate::error::Error;
@@ -29,6 +33,7 @@ use crate::error::Result;
 use crate::export::json::Part;
 use crate::export::json::RowShape;
 use crate::schema::OCCURRED_TIME;
+use crate::schema::SEQ;
 use crate::time::Day;
 use crate::time::MICROS_PER_DAY;
 use crate::time::Micros;
@@ -64,22 +69,35 @@ impl OpenedFile {
         self.metadata.metadata().num_row_groups()
     }
 
-    /// The rows of one row group; with a range, those in it.
+    fn greatest_seq(&self, row_group: usize) -> Option<i64> {
+        greatest_seq(self.metadata.metadata().row_group(row_group))
+    }
+
+    /// The rows of one row group that are in the range and not later than `seen`, where these are given.
     pub(crate) fn decode(
         &self,
         row_group: usize,
         shape: &Arc<RowShape>,
         range: Option<TimeRange>,
+        seen: Option<i64>,
     ) -> Result<Vec<Part>> {
+        let seen = seen.filter(|&seen| self.greatest_seq(row_group).is_none_or(|greatest| greatest > seen));
         let reading = || "could not decode a data file".to_owned();
         let mut builder =
             ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes.clone(), self.metadata.clone())
                 .with_row_groups(vec![row_group])
                 .with_batch_size(BATCH_ROWS);
+        let mut filters: Vec<Box<dyn ArrowPredicate>> = Vec::new();
         if let Some(range) = range {
             let mask = ProjectionMask::columns(builder.parquet_schema(), [OCCURRED_TIME]);
-            let inside = ArrowPredicateFn::new(mask, move |batch| in_range(&batch, range));
-            builder = builder.with_row_filter(RowFilter::new(vec![Box::new(inside)]));
+            filters.push(Box::new(ArrowPredicateFn::new(mask, move |batch| in_range(&batch, range))));
+        }
+        if let Some(seen) = seen {
+            let mask = ProjectionMask::columns(builder.parquet_schema(), [SEQ]);
+            filters.push(Box::new(ArrowPredicateFn::new(mask, move |batch| not_later(&batch, seen))));
+        }
+        if !filters.is_empty() {
+            builder = builder.with_row_filter(RowFilter::new(filters));
         }
         let mut parts = Vec::new();
         for batch in builder.build().internal(reading)? {
@@ -87,6 +105,23 @@ impl OpenedFile {
         }
         Ok(parts)
     }
+}
+
+/// The number of the last event of a row group, where the file says it.
+pub(crate) fn greatest_seq(metadata: &RowGroupMetaData) -> Option<i64> {
+    let column = metadata.columns().iter().find(|column| column.column_path().string() == SEQ)?;
+    match column.statistics()? {
+        Statistics::Int64(numbers) => numbers.max_opt().copied(),
+        _ => None,
+    }
+}
+
+fn not_later(batch: &RecordBatch, seen: i64) -> Result<BooleanArray, ArrowError> {
+    let numbers = batch
+        .column(0)
+        .as_primitive_opt::<Int64Type>()
+        .ok_or_else(|| ArrowError::SchemaError(format!("\"{SEQ}\" is not an integer")))?;
+    Ok(numbers.values().iter().map(|&seq| Some(seq <= seen)).collect())
 }
 
 fn with_views(field: &FieldRef) -> FieldRef {

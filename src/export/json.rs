@@ -24,6 +24,8 @@ use arrow::datatypes::TimestampMicrosecondType;
 
 use crate::error::Error;
 use crate::error::Result;
+use crate::export::moments;
+use crate::export::moments::Flows;
 use crate::ids::PersonId;
 use crate::person::Persons;
 use crate::schema::Columns;
@@ -40,15 +42,24 @@ use crate::time::Micros;
 const MANDATORY: [&str; 6] =
     ["definitionId", "eventId", "sessionId", "personId", "externalPersonId", "occuredTime"];
 
-/// What an export with Moments adds where it is known, right behind the mandatory fields.
-const MOMENTS: [&str; 4] = ["campaignName", "elementName", "campaignStart", "flowElementId"];
-
 /// The keys of one definition's rows, escaped and with their punctuation, and the columns that fill them.
 #[derive(Debug)]
 pub(crate) struct RowShape {
+    /// Which of an export's definitions it is, for those who count.
+    nth: usize,
     /// From `{` up to where the event id begins.
     head: Vec<u8>,
     members: Vec<Member>,
+    moments: Option<Enriched>,
+}
+
+/// How rows get the Moments fields.
+#[derive(Debug)]
+struct Enriched {
+    /// The members that hold them, by field; they come first among the members.
+    own: [Option<usize>; 4],
+    /// The member that names the campaign.
+    campaign: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -62,15 +73,15 @@ struct Member {
 }
 
 impl RowShape {
-    /// With `moments`, the standard events' own campaign and flow properties are the Moments fields; a property of
+    /// With `enrich`, the standard events' own campaign and flow properties are the Moments fields; a property of
     /// such a name in a user's own event says nothing about Moments, and is prefixed to keep the two apart.
-    pub(crate) fn of(definition: &Definition, moments: bool) -> Self {
+    pub(crate) fn of(definition: &Definition, enrich: bool) -> Self {
         let columns = Columns::of(definition);
         let standard = definition.category.is_standard();
         let mut taken: Vec<String> = MANDATORY.iter().map(|&name| name.to_owned()).collect();
         let (mut first, mut rest) = (Vec::new(), Vec::new());
         for (property, column) in definition.properties.iter().zip(columns.properties()) {
-            let place = MOMENTS.iter().position(|&name| moments && name == property.name);
+            let place = moments::FIELDS.iter().position(|&name| enrich && name == property.name);
             let reserved = MANDATORY.contains(&property.name.as_str()) || (place.is_some() && !standard);
             let mut name =
                 if reserved { format!("{}_{}", definition.id, property.name) } else { property.name.clone() };
@@ -91,10 +102,30 @@ impl RowShape {
             }
         }
         first.sort_by_key(|(place, _)| *place);
+        let mut own = [None; 4];
+        for (nth, (place, _)) in first.iter().enumerate() {
+            own[*place] = Some(nth);
+        }
         let mut head = key(b'{', MANDATORY[0]);
         write_text(definition.id.as_str(), &mut head);
         head.extend_from_slice(b",\"eventId\":");
-        Self { head, members: first.into_iter().map(|(_, member)| member).chain(rest).collect() }
+        let members: Vec<Member> = first.into_iter().map(|(_, member)| member).chain(rest).collect();
+        let campaign = definition.properties.iter().any(|property| property.name == moments::CAMPAIGN_ID);
+        let of_campaign = || members.iter().position(|member| member.key == key(b',', moments::CAMPAIGN_ID));
+        let enriched =
+            (enrich && standard).then(|| Enriched { own, campaign: campaign.then(of_campaign).flatten() });
+        Self { nth: 0, head, members, moments: enriched }
+    }
+}
+
+impl RowShape {
+    /// The same as the one of this number.
+    pub(crate) fn numbered(self, nth: usize) -> Self {
+        Self { nth, ..self }
+    }
+
+    pub(crate) fn nth(&self) -> usize {
+        self.nth
     }
 }
 
@@ -171,6 +202,10 @@ impl Part {
         self.event_ids.len()
     }
 
+    pub(crate) fn nth(&self) -> usize {
+        self.shape.nth
+    }
+
     pub(crate) fn time(&self, row: usize) -> Micros {
         Micros(self.times.value(row))
     }
@@ -184,7 +219,7 @@ impl Part {
     }
 
     /// Appends one event and a line feed.
-    pub(crate) fn write(&self, row: usize, persons: &Persons, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, row: usize, persons: &Persons, flows: &Flows, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.shape.head);
         write_text(self.event_ids.value(row), out);
         out.extend_from_slice(b",\"sessionId\":");
@@ -204,11 +239,52 @@ impl Part {
         out.extend_from_slice(b",\"occuredTime\":\"");
         out.extend_from_slice(self.time(row).export_form().as_bytes());
         out.push(b'"');
-        for (member, values) in self.shape.members.iter().zip(&self.values) {
+        let mut rest = 0;
+        if let Some(enriched) = &self.shape.moments {
+            self.write_moments(row, person, enriched, flows, out);
+            rest = enriched.own.iter().flatten().count();
+        }
+        for (member, values) in self.shape.members.iter().zip(&self.values).skip(rest) {
             out.extend_from_slice(&member.key);
             values.write(row, &member.fields, out);
         }
         out.extend_from_slice(b"}\n");
+    }
+
+    /// The event's own values first, then what its person's flow tells; a field that is neither is left out.
+    fn write_moments(
+        &self,
+        row: usize,
+        person: PersonId,
+        enriched: &Enriched,
+        flows: &Flows,
+        out: &mut Vec<u8>,
+    ) {
+        let campaign = enriched.campaign.and_then(|nth| match &self.values[nth] {
+            Values::Text(ids) if ids.is_valid(row) => Some(ids.value(row)),
+            _ => None,
+        });
+        let told = campaign.and_then(|id| flows.last(person, id, self.time(row)));
+        for (nth, own) in enriched.own.iter().enumerate() {
+            let start = told.and_then(|told| told.start).filter(|_| nth == moments::START);
+            let text = told.and_then(|told| told.texts[nth].as_deref());
+            match own {
+                Some(own) if self.values[*own].is_valid(row) || (text.is_none() && start.is_none()) => {
+                    out.extend_from_slice(&self.shape.members[*own].key);
+                    self.values[*own].write(row, &[], out);
+                }
+                _ if text.is_some() || start.is_some() => {
+                    out.push(b',');
+                    write_text(moments::FIELDS[nth], out);
+                    out.push(b':');
+                    match (text, start) {
+                        (Some(text), _) => write_text(text, out),
+                        (None, start) => write_time(start.unwrap_or_default(), out),
+                    }
+                }
+                _ => {}
+            }
+        }
     }
 }
 
@@ -230,6 +306,18 @@ impl Values {
             }
             _ => return Err(unexpected(name, Some(array))),
         })
+    }
+
+    fn is_valid(&self, row: usize) -> bool {
+        match self {
+            Self::Absent => false,
+            Self::Text(array) => array.is_valid(row),
+            Self::Boolean(array) => array.is_valid(row),
+            Self::Time(array) => array.is_valid(row),
+            Self::Integer(array) => array.is_valid(row),
+            Self::Number(array) => array.is_valid(row),
+            Self::List(array, _) => array.is_valid(row),
+        }
     }
 
     fn write(&self, row: usize, fields: &[Vec<u8>], out: &mut Vec<u8>) {

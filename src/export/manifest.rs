@@ -22,6 +22,10 @@ pub(crate) struct Manifest {
     format: u32,
     pub(crate) request_id: String,
     pub(crate) request: Asked,
+    /// The number of the last event that the store had for this export; later ones are not in it, whenever they
+    /// happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) seq_seen: Option<i64>,
     pub(crate) rows: u64,
     pub(crate) bytes: u64,
     /// Definitions without rows are left out.
@@ -78,12 +82,13 @@ impl Manifest {
     pub(crate) fn new(
         request_id: String,
         request: Asked,
+        seq_seen: Option<i64>,
         rows_by_definition: BTreeMap<String, u64>,
         files: Vec<ExportedFile>,
     ) -> Self {
         let rows = files.iter().map(|file| file.rows).sum();
         let bytes = files.iter().map(|file| file.bytes).sum();
-        Self { format: FORMAT, request_id, request, rows, bytes, rows_by_definition, files }
+        Self { format: FORMAT, request_id, request, seq_seen, rows, bytes, rows_by_definition, files }
     }
 
     pub(crate) fn name(request_id: &str) -> String {

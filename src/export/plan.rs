@@ -104,20 +104,21 @@ impl ExportRequest {
         if self.limits.rows_per_file == 0 {
             return Err(Error::invalid("a file of an export holds at least one row"));
         }
-        if let Some(id) = &self.request_id
-            && !is_request_id(id)
-        {
-            return Err(Error::invalid(format!(
-                "a request id has 1 to {REQUEST_ID_CHARS} of A-Z a-z 0-9 _ -, found \"{id}\""
-            )));
-        }
+        self.request_id.as_deref().map_or(Ok(()), check_request_id)?;
         gzip::check_level(self.level)
     }
 }
 
-fn is_request_id(id: &str) -> bool {
-    (1..=REQUEST_ID_CHARS).contains(&id.len())
-        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+/// A request id is a part of names of files, and of objects.
+pub(crate) fn check_request_id(id: &str) -> Result<()> {
+    let fine = (1..=REQUEST_ID_CHARS).contains(&id.len())
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+    if fine {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "a request id has 1 to {REQUEST_ID_CHARS} of A-Z a-z 0-9 _ -, found \"{id}\""
+    )))
 }
 
 /// The files that may hold rows of an export, day by day.
@@ -144,10 +145,12 @@ pub(crate) struct PlannedFile {
 }
 
 impl Plan {
+    /// The files from a moment of the range on: everything before it has been exported.
+    ///
     /// Fails with `Invalid` for a request that breaks a limit, and with `NotFound` for a pattern that names nothing.
-    pub(crate) fn of(snapshot: &Snapshot, request: &ExportRequest) -> Result<Self> {
+    pub(crate) fn of(snapshot: &Snapshot, request: &ExportRequest, from: Micros) -> Result<Self> {
         request.check()?;
-        let range = request.range;
+        let range = TimeRange { start: from, end: request.range.end };
         let mut days: BTreeMap<Day, Vec<PlannedFile>> = BTreeMap::new();
         let mut rows_at_most = 0;
         for id in chosen(snapshot, request)? {
@@ -197,6 +200,8 @@ pub(crate) struct FileSpan {
     pub(crate) end: i64,
     /// From 1; higher when one millisecond holds more rows than a file may.
     pub(crate) part: usize,
+    /// No further part follows.
+    pub(crate) closes: bool,
 }
 
 impl FileSpan {
@@ -207,13 +212,34 @@ impl FileSpan {
     }
 }
 
+/// How far files that are there already reach without a gap from `start` on, and which of them those are.
+///
+/// Files are put several at a time, so an attempt that was cut off may have left gaps. The next one starts at the
+/// first; what lies behind it is written again, and found to be there.
+pub(crate) fn reached(start: i64, spans: &[FileSpan]) -> (i64, Vec<FileSpan>) {
+    let mut spans = spans.to_vec();
+    spans.sort_unstable_by_key(|span| (span.start, span.part));
+    let (mut end, mut whole, mut open) = (start, Vec::new(), Vec::new());
+    for span in spans {
+        if span.start != end || span.part != open.len() + 1 {
+            break;
+        }
+        open.push(span);
+        if span.closes {
+            end = span.end;
+            whole.append(&mut open);
+        }
+    }
+    (end, whole)
+}
+
 /// What the names of all files of a request begin with.
 pub(crate) fn name_prefix(request_id: &str) -> String {
     format!("{request_id}-events-")
 }
 
 /// `yyyymmddhhmmssSSS`
-fn digits(milli: i64) -> impl fmt::Display {
+pub(crate) fn digits(milli: i64) -> impl fmt::Display {
     let stamp = Micros(milli * MICROS_PER_MILLI).iso_millis();
     stamp.as_str().chars().filter(char::is_ascii_digit).collect::<String>()
 }
@@ -254,7 +280,7 @@ impl Splitter {
             let moment = milli(beyond);
             let cut = first_where(at..beyond, |row| milli(row) >= moment);
             if cut > at || self.held > 0 {
-                let span = FileSpan { start: self.start, end: moment, part: 1 };
+                let span = FileSpan { start: self.start, end: moment, part: 1, closes: true };
                 pieces.push(Piece { rows: at..cut, closes: Some(span) });
                 (at, self.start) = (cut, moment);
             } else {
@@ -262,7 +288,7 @@ impl Splitter {
                 let end = if last && group_end == rows { self.end } else { moment + 1 };
                 for part in 1.. {
                     let upto = group_end.min(at + self.most);
-                    let span = FileSpan { start: self.start, end, part };
+                    let span = FileSpan { start: self.start, end, part, closes: upto == group_end };
                     pieces.push(Piece { rows: at..upto, closes: Some(span) });
                     at = upto;
                     if at == group_end {
@@ -282,7 +308,7 @@ impl Splitter {
 
     /// The span of the file that is still open, if it has rows.
     pub(crate) fn finish(self) -> Option<FileSpan> {
-        (self.held > 0).then_some(FileSpan { start: self.start, end: self.end, part: 1 })
+        (self.held > 0).then_some(FileSpan { start: self.start, end: self.end, part: 1, closes: true })
     }
 }
 

@@ -3,24 +3,58 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use object_store::BackoffConfig;
 use object_store::ClientOptions;
 use object_store::ObjectStore;
+use object_store::RetryConfig;
 use object_store::aws::AmazonS3Builder;
 use object_store::path::Path;
+use serde::Deserialize;
+use serde::Serialize;
 use url::Url;
 
 use crate::error::Context;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
+use crate::export::arn;
+use crate::export::credentials::Credentials;
 use crate::storage;
+
+/// One request to a bucket, its body with it, takes no longer.
+const REQUEST: Duration = Duration::from_secs(120);
+
+/// A destination as somebody names it; holds no secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Destination {
+    /// A folder, `file:///folder/` or `s3://bucket/directory/`.
+    pub into: String,
+    /// Of S3 only, in either spelling: `eu-central-1`, `EU_CENTRAL_1`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Another server that speaks S3; by default what the environment says, or Amazon.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// The role to write as; without one, the credentials of the environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role_arn: Option<String>,
+    /// What the role's trust policy asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<String>,
+}
 
 /// An opened destination: a store, and the directory in it.
 #[derive(Clone, Debug)]
 pub struct Target {
-    pub store: Arc<dyn ObjectStore>,
-    pub prefix: Path,
+    pub(crate) store: Arc<dyn ObjectStore>,
+    /// The same store, which tries each request once: who puts looks before it puts again.
+    pub(crate) once: Arc<dyn ObjectStore>,
+    pub(crate) prefix: Path,
+    /// Reached over a network: what it says is not the whole truth.
+    pub(crate) remote: bool,
+    credentials: Option<Arc<Credentials>>,
 }
 
 /// A destination as its text says, before anything is opened.
@@ -30,35 +64,117 @@ enum Place {
     Bucket { bucket: String, prefix: String },
 }
 
+impl Destination {
+    /// A folder or a bucket, with what the environment says of it.
+    pub fn new(into: impl Into<String>) -> Self {
+        Self { into: into.into(), ..Self::default() }
+    }
+
+    /// Checks what can be told without opening anything.
+    pub(crate) fn check(&self) -> Result<()> {
+        let place = place(&self.into)?;
+        if let Some(role) = &self.role_arn {
+            arn::check_role(role)?;
+        }
+        if let Some(region) = &self.region {
+            arn::region_name(region)?;
+        }
+        if self.external_id.is_some() && self.role_arn.is_none() {
+            return Err(Error::invalid("an external id is for a role; name the role with role_arn"));
+        }
+        let of_bucket = [
+            ("a region", self.region.is_some()),
+            ("an endpoint", self.endpoint.is_some()),
+            ("a role", self.role_arn.is_some()),
+        ];
+        if let (Place::Folder(_), Some((what, _))) = (place, of_bucket.iter().find(|(_, given)| *given)) {
+            return Err(Error::invalid(format!(
+                "{what} is given, but \"{}\" is a folder; leave it out",
+                self.into
+            )));
+        }
+        Ok(())
+    }
+
+    /// The same destination for a process that works elsewhere: a folder gets its whole path.
+    pub(crate) fn absolute(mut self) -> Result<Self> {
+        if let Place::Folder(folder) = place(&self.into)?
+            && !self.into.contains("://")
+        {
+            let whole = std::path::absolute(&folder)
+                .unavailable(|| format!("could not find the folder \"{}\"", folder.display()))?;
+            self.into = whole.display().to_string();
+        }
+        Ok(self)
+    }
+}
+
 impl Target {
-    /// Opens a destination: a folder (created when missing; what is written survives a power cut), `file:///folder`, or `s3://bucket/directory/` with the
-    /// credentials and endpoint of the environment. The region is of S3 only, in either spelling: `eu-central-1`,
-    /// `EU_CENTRAL_1`.
-    pub fn open(into: &str, region: Option<&str>) -> Result<Self> {
-        match place(into)? {
-            Place::Folder(_) if region.is_some() => {
-                Err(Error::invalid(format!("a region is given, but \"{into}\" is a folder; leave it out")))
-            }
+    /// Opens a destination. A missing folder is made, and what is written into it survives a power cut.
+    pub async fn open(destination: &Destination) -> Result<Self> {
+        destination.check()?;
+        match place(&destination.into)? {
             Place::Folder(folder) => {
                 fs::create_dir_all(&folder)
                     .unavailable(|| format!("could not make the folder \"{}\"", folder.display()))?;
-                Ok(Self { store: storage::open_local(&folder)?, prefix: Path::default() })
+                Ok(Self::of(storage::open_local(&folder)?, Path::default()))
             }
-            Place::Bucket { bucket, prefix } => {
-                let prefix = Path::parse(&prefix).context(Kind::Invalid, || {
-                    format!("\"{into}\" names a directory that a bucket cannot have")
-                })?;
-                // No `Content-Encoding`: the file is gzip, it is not sent as gzip.
-                let client = ClientOptions::new()
-                    .with_content_type_for_suffix("gz", "application/gzip")
-                    .with_content_type_for_suffix("json", "application/json");
-                let mut builder = AmazonS3Builder::from_env().with_client_options(client);
-                if let Some(region) = region {
-                    builder = builder.with_region(region_name(region)?);
-                }
-                let store = storage::open_bucket(&bucket, builder)?;
-                Ok(Self { store: Arc::new(store), prefix })
-            }
+            Place::Bucket { bucket, prefix } => Self::bucket(destination, &bucket, &prefix).await,
+        }
+    }
+
+    /// A store of one's own; trusted as a local one is.
+    pub(crate) fn of(store: Arc<dyn ObjectStore>, prefix: Path) -> Self {
+        Self { once: Arc::clone(&store), store, prefix, remote: false, credentials: None }
+    }
+
+    async fn bucket(destination: &Destination, bucket: &str, prefix: &str) -> Result<Self> {
+        let prefix = Path::parse(prefix).context(Kind::Invalid, || {
+            format!("\"{}\" names a directory that a bucket cannot have", destination.into)
+        })?;
+        // No `Content-Encoding`: the file is gzip, it is not sent as gzip.
+        let client = ClientOptions::new()
+            .with_timeout(REQUEST)
+            .with_content_type_for_suffix("gz", "application/gzip")
+            .with_content_type_for_suffix("json", "application/json")
+            .with_content_type_for_suffix("csv", "text/csv")
+            .with_content_type_for_suffix("parquet", "application/vnd.apache.parquet");
+        // Whole attempts are repeated as well, so that one request need not try for minutes.
+        let retries = RetryConfig {
+            max_retries: 4,
+            retry_timeout: Duration::from_secs(60),
+            backoff: BackoffConfig {
+                init_backoff: Duration::from_millis(100),
+                max_backoff: Duration::from_secs(5),
+                base: 3.0,
+            },
+        };
+        let mut builder = AmazonS3Builder::from_env().with_client_options(client).with_retry(retries);
+        let region = destination.region.as_deref().map(arn::region_name).transpose()?;
+        if let Some(region) = &region {
+            builder = builder.with_region(region);
+        }
+        if let Some(endpoint) = &destination.endpoint {
+            builder = builder.with_endpoint(endpoint);
+        }
+        let mut credentials = None;
+        if let Some(role) = &destination.role_arn {
+            let external_id = destination.external_id.as_deref();
+            // Boxed: it asks half of the machine.
+            let assumed = Box::pin(Credentials::of_role(role, external_id, region.as_deref())).await;
+            builder = builder.with_credentials(Arc::<Credentials>::clone(&assumed) as _);
+            credentials = Some(assumed);
+        }
+        let no_retries = RetryConfig { max_retries: 0, ..RetryConfig::default() };
+        let once = Arc::new(storage::open_bucket(bucket, builder.clone().with_retry(no_retries))?);
+        let store = Arc::new(storage::open_bucket(bucket, builder)?);
+        Ok(Self { store, once, prefix, remote: true, credentials })
+    }
+
+    /// The store says that the credentials have expired: the next request asks for new ones.
+    pub(crate) async fn forget_credentials(&self) {
+        if let Some(credentials) = &self.credentials {
+            credentials.forget().await;
         }
     }
 }
@@ -78,34 +194,13 @@ fn place(into: &str) -> Result<Place> {
         }
         "s3" => {
             let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-            check_bucket(bucket)?;
+            arn::check_bucket(bucket)?;
             Ok(Place::Bucket { bucket: bucket.to_owned(), prefix: prefix.trim_matches('/').to_owned() })
         }
         _ => Err(Error::invalid(format!(
             "an export goes into a folder, file:// or s3://, found \"{scheme}://\""
         ))),
     }
-}
-
-fn check_bucket(bucket: &str) -> Result<()> {
-    let safe = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-    if (3..=63).contains(&bucket.len()) && bucket.bytes().all(safe) {
-        return Ok(());
-    }
-    Err(Error::invalid(format!("a bucket has 3 to 63 of a-z 0-9 . -, found \"{bucket}\"")))
-}
-
-/// `EU_CENTRAL_1` and `eu-central-1` are the same region.
-fn region_name(region: &str) -> Result<String> {
-    let name = region.to_ascii_lowercase().replace('_', "-");
-    let well_formed = name.split('-').count() >= 3
-        && name
-            .split('-')
-            .all(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric()));
-    if well_formed {
-        return Ok(name);
-    }
-    Err(Error::invalid(format!("a region looks like eu-central-1 or EU_CENTRAL_1, found \"{region}\"")))
 }
 
 #[cfg(test)]
@@ -126,28 +221,39 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_region_may_be_spelled_both_ways() {
-        assert_eq!(region_name("EU_CENTRAL_1").unwrap(), "eu-central-1");
-        assert_eq!(region_name("us-gov-east-1").unwrap(), "us-gov-east-1");
-        for wrong in ["", "eu", "eu--1", "eu central 1"] {
-            assert!(region_name(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn a_bucket_opens_with_its_directory() {
-        let target = Target::open("s3://acme-events/raw/people/", Some("EU_CENTRAL_1")).unwrap();
+    #[tokio::test]
+    async fn a_bucket_opens_with_its_directory() {
+        let region = Some("EU_CENTRAL_1".to_owned());
+        let destination = Destination { region, ..Destination::new("s3://acme-events/raw/people/") };
+        let target = Target::open(&destination).await.unwrap();
         assert_eq!(target.prefix.as_ref(), "raw/people");
         assert!(target.store.to_string().contains("acme-events"), "{}", target.store);
     }
 
-    #[test]
-    fn a_missing_folder_is_made() {
+    #[tokio::test]
+    async fn a_missing_folder_is_made() {
         let scratch = tempfile::tempdir().unwrap();
         let folder = scratch.path().join("a/b");
-        Target::open(folder.to_str().unwrap(), None).unwrap();
+        let destination = Destination::new(folder.to_str().unwrap());
+        Target::open(&destination).await.unwrap();
         assert!(folder.is_dir());
-        assert!(Target::open(folder.to_str().unwrap(), Some("eu-central-1")).is_err());
+    }
+
+    #[test]
+    fn what_is_for_buckets_is_refused_for_folders_and_an_external_id_needs_a_role() {
+        let fault = |destination: Destination| destination.check().unwrap_err().to_string();
+        let region = Some("eu-central-1".to_owned());
+        assert!(fault(Destination { region, ..Destination::new("out") }).contains("a region is given"));
+        let role_arn = Some("arn:aws:iam::000000000000:role/x".to_owned());
+        assert!(fault(Destination { role_arn, ..Destination::new("out") }).contains("a role is given"));
+        let external_id = Some("x".to_owned());
+        assert!(fault(Destination { external_id, ..Destination::new("s3://acme") }).contains("role_arn"));
+    }
+
+    #[test]
+    fn a_folder_keeps_its_place_whoever_works() {
+        let whole = Destination::new("out").absolute().unwrap().into;
+        assert!(whole.starts_with('/') && whole.ends_with("/out"), "{whole}");
+        assert_eq!(Destination::new("s3://acme/x").absolute().unwrap().into, "s3://acme/x");
     }
 }

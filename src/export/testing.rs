@@ -187,8 +187,13 @@ impl Store {
         Self { lake: Arc::new(InMemory::new()), definitions, files: BTreeMap::new(), persons }
     }
 
-    /// Writes one file of each day of the events, sorted as files are.
+    /// Writes one file of each day of the events, sorted as files are and numbered from 1.
     pub(crate) async fn add(&mut self, id: &str, events: &[Event]) {
+        self.add_from(id, 1, events).await;
+    }
+
+    /// The same with numbers from `first_seq` on, in each file.
+    pub(crate) async fn add_from(&mut self, id: &str, first_seq: i64, events: &[Event]) {
         let definition = self.definitions.iter().find(|one| one.id.as_str() == id).unwrap();
         let mut days: BTreeMap<Day, Vec<Event>> = BTreeMap::new();
         for event in events {
@@ -196,7 +201,7 @@ impl Store {
         }
         for (day, mut events) in days {
             events.sort_by_key(|event| (event.person, event.at));
-            let rows = batch(definition, 1, &events);
+            let rows = batch(definition, first_seq, &events);
             let properties = WriterProperties::builder().set_max_row_group_row_count(Some(7)).build();
             let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), Some(properties)).unwrap();
             writer.write(&rows).unwrap();

@@ -204,6 +204,28 @@ impl Cursor {
         self.text.get(from..to.max(from)).unwrap_or_default()
     }
 
+    /// What stands between the next token, if that is an opening parenthesis, and the one that closes it, as typed.
+    pub(crate) fn parenthesised(&mut self) -> Result<Option<String>> {
+        if !self.take_symbol(&Token::LParen) {
+            return Ok(None);
+        }
+        let start = self.tokens.get(self.at).map(|one| one.span.start);
+        let mut depth = 1;
+        loop {
+            match self.peek() {
+                Some(Token::LParen) => depth += 1,
+                Some(Token::RParen) => depth -= 1,
+                Some(_) => {}
+                None => return Err(self.expected("\")\"")),
+            }
+            let end = self.tokens[self.at].span.start;
+            self.at += 1;
+            if depth == 0 {
+                return Ok(Some(self.between(start.unwrap_or(end), end).to_owned()));
+            }
+        }
+    }
+
     /// The place of the next token.
     pub(crate) fn place(&self) -> Place {
         self.tokens.get(self.at).map_or(self.end, |one| place(one.span.start))

@@ -2,6 +2,7 @@
 
 mod clauses;
 mod cursor;
+mod export;
 mod parser;
 mod people;
 mod questions;
@@ -21,6 +22,8 @@ pub use split::is_complete;
 pub use statement::AlterEvent;
 pub use statement::Change;
 pub use statement::CreateEvent;
+pub use statement::CreateExportSchedule;
 pub use statement::ExportEvents;
+pub use statement::ExportQuery;
 pub use statement::Statement;
 pub use statement::StatementKind;

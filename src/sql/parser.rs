@@ -10,10 +10,10 @@ use crate::schema::PropertyType;
 use crate::sql::AlterEvent;
 use crate::sql::Change;
 use crate::sql::CreateEvent;
-use crate::sql::ExportEvents;
 use crate::sql::Statement;
 use crate::sql::StatementKind;
 use crate::sql::cursor::Cursor;
+use crate::sql::export;
 use crate::sql::people::people;
 use crate::sql::questions;
 use crate::sql::split::split;
@@ -53,12 +53,15 @@ fn parse_one(text: &str) -> Result<StatementKind> {
     } else if cursor.take(&["DESCRIBE"]) || cursor.take(&["DESC"]) {
         StatementKind::Describe { name: dotted(&mut cursor)? }
     } else if cursor.take(&["EXPORT"]) {
-        cursor.expect(&["EVENTS"])?;
-        StatementKind::ExportEvents(export(&mut cursor)?)
+        export::export(&mut cursor)?
     } else if let Some(question) = questions::parse(&mut cursor)? {
         StatementKind::Question(Box::new(question))
     } else if let Some(statement) = people(&mut cursor, text)? {
         return Ok(StatementKind::People(statement));
+    } else if cursor.take(&["CREATE", "EXPORT", "SCHEDULE"]) {
+        StatementKind::CreateExportSchedule(export::schedule(&mut cursor)?)
+    } else if cursor.take(&["DROP", "EXPORT", "SCHEDULE"]) {
+        StatementKind::DropExportSchedule { name: cursor.name("the name of the schedule")?.text }
     } else {
         return Ok(StatementKind::Plain);
     };
@@ -168,7 +171,7 @@ fn scalar(cursor: &mut Cursor) -> Result<ScalarType> {
 }
 
 /// Ids or `'patterns*'`, separated by commas.
-fn patterns(cursor: &mut Cursor) -> Result<Vec<String>> {
+pub(crate) fn patterns(cursor: &mut Cursor) -> Result<Vec<String>> {
     let mut patterns = Vec::new();
     loop {
         patterns.push(pattern(cursor)?);
@@ -195,36 +198,11 @@ fn dotted(cursor: &mut Cursor) -> Result<String> {
     Ok(name)
 }
 
-/// `[* | ids and patterns] FROM '…' TO '…' INTO '…' [WITH (name value, …)]`
-fn export(cursor: &mut Cursor) -> Result<ExportEvents> {
-    let mut export = ExportEvents::default();
-    if !cursor.take_symbol(&Token::Mul) && !cursor.is(&["FROM"]) {
-        export.events = patterns(cursor)?;
-    }
-    cursor.expect(&["FROM"])?;
-    export.from = cursor.text("a time")?;
-    cursor.expect(&["TO"])?;
-    export.to = cursor.text("a time")?;
-    cursor.expect(&["INTO"])?;
-    export.into = cursor.text("a folder or an s3:// address")?;
-    if cursor.take(&["WITH"]) {
-        cursor.expect_symbol(&Token::LParen)?;
-        loop {
-            let name = cursor.name("the name of an option")?.text.to_lowercase();
-            export.options.push((name, cursor.value("the value of the option")?));
-            if !cursor.take_symbol(&Token::Comma) {
-                break;
-            }
-        }
-        cursor.expect_symbol(&Token::RParen)?;
-    }
-    Ok(export)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::error::Place;
+    use crate::sql::ExportEvents;
 
     fn one(text: &str) -> StatementKind {
         let mut statements = parse(text).unwrap();

@@ -41,6 +41,11 @@ pub enum StatementKind {
     /// `RETENTION …` and its kin.
     Question(Box<Analysis>),
     People(PeopleStatement),
+    ExportQuery(ExportQuery),
+    CreateExportSchedule(CreateExportSchedule),
+    DropExportSchedule {
+        name: String,
+    },
 }
 
 /// `CREATE EVENT …`.
@@ -81,5 +86,29 @@ pub struct ExportEvents {
     pub to: String,
     pub into: String,
     /// Names in lower case, values as typed.
+    pub options: Vec<(String, String)>,
+}
+
+/// `EXPORT (SELECT …) INTO …`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExportQuery {
+    pub query: String,
+    pub into: String,
+    pub options: Vec<(String, String)>,
+}
+
+/// `CREATE EXPORT SCHEDULE …`: the texts as typed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CreateExportSchedule {
+    pub name: String,
+    /// Ids or patterns with `*`; none means all.
+    pub events: Vec<String>,
+    /// A number and a unit.
+    pub every: (String, String),
+    /// How long events may be late.
+    pub grace: Option<(String, String)>,
+    /// Where the first interval starts.
+    pub from: Option<String>,
+    pub into: String,
     pub options: Vec<(String, String)>,
 }

@@ -36,6 +36,7 @@ use crate::storage::steps::Steps;
 use crate::storage::view::View;
 use crate::storage::wal::Disk;
 use crate::storage::wal::Medium;
+use crate::time::Micros;
 use crate::time::SharedClock;
 
 /// Data files end at about this size when they are compacted.
@@ -178,6 +179,11 @@ impl Storage {
     /// events are files in memory, which nobody finds who looks for them on the disk.
     pub fn object_store(&self) -> Arc<dyn ObjectStore> {
         Arc::clone(&self.store) as Arc<dyn ObjectStore>
+    }
+
+    /// The time, by the clock that this was opened with.
+    pub fn now(&self) -> Micros {
+        self.config.clock.now()
     }
 
     pub fn catalog(&self) -> &Catalog {

@@ -114,3 +114,160 @@ fn the_command_exports_as_the_statement_does() {
     let fault = store.sql("EXPORT EVENTS seatReservd FROM '2026-06-01' TO '2026-06-02' INTO 'out3'").fails(2);
     assert!(fault.contains("did you mean \"seatReserved\"?"), "{fault}");
 }
+
+#[test]
+fn a_request_is_submitted_worked_on_told_and_cancelled() {
+    let store = Store::with_seats();
+    store.import("a", &seat("e1", "ana", "2026-06-01T10:00:00Z", "{}")).fine();
+    let submit = |id: &str, more: &[&str]| {
+        let mut args =
+            vec!["export", "submit", "--from", "2026-06-01", "--to", "2026-06-02", "--into", "out"];
+        args.extend(["--request-id", id, "--unlimited"]);
+        args.extend(more);
+        store.run(args)
+    };
+    assert_eq!(submit("r1", &[]).fine(), "r1\n");
+    assert_eq!(submit("r2", &[]).fine(), "r2\n");
+    let status = |id: &str| store.run(["export", "status", id, "--format", "csv"]).fine();
+    assert!(status("r1").contains("r1,SUBMITTED,"), "{}", status("r1"));
+    let cancelled = store.run(["export", "cancel", "r2"]).fine();
+    assert!(cancelled.starts_with("Cancellation complete, cancellation request received at "), "{cancelled}");
+    let told = store.run(["export", "run-due"]);
+    assert!(told.stderr.contains("r1 COMPLETED_SUCCESSFULLY: 1 event"), "{}", told.stderr);
+    assert_eq!(rows(&store.path("out")).len(), 1);
+    let known = store.rows("SELECT request_id, status, rows, attempts FROM system.exports ORDER BY 1");
+    assert_eq!(known, ["r1,COMPLETED_SUCCESSFULLY,1,1", "r2,CANCELLED_BY_CUSTOMER,0,0"]);
+    let refused = store.run(["export", "cancel", "r2"]).fails(2);
+    assert!(refused.contains("has ended as CANCELLED_BY_CUSTOMER"), "{refused}");
+    let unknown = store.run(["export", "status", "r9"]).fails(2);
+    assert!(unknown.contains("there is no export \"r9\""), "{unknown}");
+    // All at once, and again.
+    assert_eq!(submit("r3", &["--wait"]).fine(), "r3\n");
+    assert_eq!(submit("r3", &["--wait"]).fine(), "r3\n");
+    assert_eq!(rows(&store.path("out")).len(), 2);
+}
+
+#[test]
+fn the_published_limits_hold_for_requests_unless_they_are_lifted() {
+    let store = Store::with_seats();
+    let submit =
+        |from: &str, to: &str| store.run(["export", "submit", "--from", from, "--to", to, "--into", "out"]);
+    assert!(submit("2001-01-01", "2001-01-02").fails(2).contains("one year back"));
+    assert!(submit("2001-01-01", "2001-01-03").fails(2).contains("at most 24 hours, found 48"));
+    assert!(submit("9001-01-01", "9001-01-02").fails(2).contains("earlier than now"));
+    assert_eq!(store.rows("SELECT COUNT(*) FROM system.exports"), ["0"]);
+}
+
+#[test]
+fn a_schedule_is_made_and_works_when_it_is_due() {
+    let store = Store::with_seats();
+    let time = |hour: u32| format!("2026-06-01T{hour:02}:30:00Z");
+    let lines: String = (0..5).map(|hour| seat(&format!("e{hour}"), "ana", &time(hour), "{}")).collect();
+    store.import("a", &lines).fine();
+    let made = store
+        .sql(
+            "CREATE EXPORT SCHEDULE weekly EVENTS 'seat*' EVERY 1 WEEK GRACE 10 MINUTES FROM '2026-05-28' INTO 'out'",
+        )
+        .fine();
+    assert!(made.contains("every 1 week from 2026-05-28T00:00:00.000Z on"), "{made}");
+    store.run(["export", "run-due"]).fine();
+    assert_eq!(rows(&store.path("out")).len(), 5);
+    let first =
+        store.rows("SELECT request_id, schedule, rows FROM system.exports ORDER BY start_time LIMIT 1");
+    assert_eq!(first, ["weekly-20260528000000000,weekly,5"]);
+    let schedules =
+        store.rows("SELECT name, every, grace, destination IS NOT NULL FROM system.export_schedules");
+    assert_eq!(schedules, ["weekly,1 week,10 minutes,true"]);
+    assert!(store.sql("DROP EXPORT SCHEDULE wekly").fails(2).contains("did you mean \"weekly\"?"));
+    store.sql("DROP EXPORT SCHEDULE weekly").fine();
+}
+
+#[test]
+fn any_query_is_exported_as_parquet_csv_or_json() {
+    let store = Store::with_seats();
+    let lines: String = (0..25)
+        .map(|nth| {
+            let properties =
+                format!(r#"{{"venueId":{nth},"note":"a, \"b\" {nth}","seats":[{{"row":"C","price":1.5}}]}}"#);
+            seat(&format!("e{nth:02}"), "ana", "2026-06-01T10:00:00Z", &properties)
+        })
+        .collect();
+    store.import("a", &lines).fine();
+    let export = |what: &str, format: &str| {
+        let with = format!("WITH (format '{format}', rows_per_file 10, request_id '{format}')");
+        store
+            .sql(&format!("EXPORT (SELECT {what} FROM seatReserved ORDER BY eventId) INTO '{format}' {with}"))
+    };
+    for (format, suffix) in [("parquet", ".parquet"), ("csv", ".csv.gz"), ("json", ".json.gz")] {
+        assert_eq!(export("eventId, venueId, note", format).fine(), "25 rows in 3 files\n");
+        let again = export("eventId, venueId, note", format).fine();
+        assert_eq!(again, "25 rows in 3 files; they were there already\n");
+        assert!(export("eventId", format).fails(2).contains("was used for another export"));
+        let found = files(&store.path(format));
+        assert_eq!(found.len(), 4, "{:?}", found.keys());
+        assert_eq!(found.keys().filter(|name| name.ends_with(suffix)).count(), 3);
+    }
+    let first = |folder: &str| {
+        let found = files(&store.path(folder));
+        let (_, bytes) = found.into_iter().find(|(name, _)| name.contains("-00002.")).unwrap();
+        let mut text = String::new();
+        flate2::read::GzDecoder::new(&bytes[..]).read_to_string(&mut text).unwrap();
+        text.lines().take(2).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(first("csv"), ["eventId,venueId,note", "e10,10,\"a, \"\"b\"\" 10\""]);
+    assert_eq!(first("json")[0], r#"{"eventId":"e10","venueId":10,"note":"a, \"b\" 10"}"#);
+    let lists = store.sql("EXPORT (SELECT seats FROM seatReserved) INTO 'c' WITH (format 'csv')").fails(2);
+    assert!(lists.contains("CSV has no place for the list \"seats\""), "{lists}");
+    store.sql("EXPORT (SELECT eventId, seats FROM seatReserved) INTO 'p' WITH (format 'parquet')").fine();
+    let wrong = store.sql("EXPORT (SELECT nope FROM seatReserved) INTO 'c'").fails(2);
+    assert!(wrong.contains("nope"), "{wrong}");
+}
+
+#[test]
+fn an_enriched_export_tells_of_the_flow_that_its_person_had_entered_by_then() {
+    let store = Store::new();
+    store.sql("ENABLE EVENT personEnteredFlow").fine();
+    let line = |id: &str, event: &str, person: &str, time: &str, properties: &str| {
+        format!(
+            "{{\"definitionId\":\"{event}\",\"eventId\":\"{id}\",\"externalPersonId\":\"{person}\",\
+             \"occurredTime\":\"2026-06-01T{time}Z\",\"properties\":{properties}}}\n"
+        )
+    };
+    let entered = |name: &str, element: &str| {
+        format!(
+            "{{\"campaignId\":\"42\",\"campaignName\":\"{name}\",\"elementName\":\"{element}\",\"flowElementId\":\"42-1\",\
+             \"campaignStart\":\"2026-05-31T10:00:00Z\"}}"
+        )
+    };
+    let opened = r#"{"campaignId":"42"}"#;
+    let lines = [
+        line("e1", "emailOpened", "ana", "08:00:00", opened),
+        line("f1", "personEnteredFlow", "ana", "09:00:00", &entered("Spring", "Send email")),
+        line("e2", "emailOpened", "ana", "10:00:00", opened),
+        line("e3", "emailOpened", "bo", "10:00:00", opened),
+        line("f2", "personEnteredFlow", "ana", "11:00:00", &entered("Spring 2", "Send SMS")),
+        line("e4", "emailOpened", "ana", "12:00:00", r#"{"campaignId":"42","campaignName":"its own"}"#),
+        line("e5", "emailOpened", "ana", "12:00:00", r#"{"campaignId":"43"}"#),
+    ];
+    store.import("a", &lines.concat()).fine();
+    store
+        .sql(
+            "EXPORT EVENTS emailOpened FROM '2026-06-01' TO '2026-06-02' INTO 'out' WITH (enrich_with_moments_info true)",
+        )
+        .fine();
+    let of_flow = |row: &String| {
+        let (_, rest) = row.split_once("+0000\",").unwrap();
+        rest.split_once("\"deviceType\"").unwrap().0.to_owned()
+    };
+    let told: Vec<_> = rows(&store.path("out")).iter().map(of_flow).collect();
+    assert_eq!(
+        told,
+        [
+            r#""campaignName":null,"#,
+            r#""campaignName":"Spring","elementName":"Send email","campaignStart":"2026-05-31T10:00:00.000+0000","flowElementId":"42-1","#,
+            r#""campaignName":null,"#,
+            r#""campaignName":"its own","elementName":"Send SMS","campaignStart":"2026-05-31T10:00:00.000+0000","flowElementId":"42-1","#,
+            r#""campaignName":null,"#,
+        ]
+    );
+}

@@ -27,9 +27,9 @@ fn lines(definition: &Definition, moments: bool, events: &[Event]) -> Vec<String
     let person = Person { id: PersonId(1), external_id: Some("crm \"1\"".to_owned()), created: Micros(0) };
     persons.add(person, []);
     let mut out = Vec::new();
-    for part in opened.decode(0, &shape, None).unwrap() {
+    for part in opened.decode(0, &shape, None, None).unwrap() {
         for row in 0..part.rows() {
-            part.write(row, &persons, &mut out);
+            part.write(row, &persons, &Flows::default(), &mut out);
         }
     }
     String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
@@ -225,9 +225,9 @@ fn a_property_that_is_younger_than_the_file_is_null() {
     writer.write(&rows).unwrap();
     writer.close().unwrap();
     let opened = crate::export::day::OpenedFile::open("test", file.into()).unwrap();
-    let parts = opened.decode(0, &Arc::new(RowShape::of(&new, false)), None).unwrap();
+    let parts = opened.decode(0, &Arc::new(RowShape::of(&new, false)), None, None).unwrap();
     let mut out = Vec::new();
-    parts[0].write(0, &Persons::default(), &mut out);
+    parts[0].write(0, &Persons::default(), &Flows::default(), &mut out);
     assert!(String::from_utf8(out).unwrap().ends_with(",\"a\":\"x\",\"b\":null}\n"));
 }
 

@@ -20,7 +20,7 @@ fn split(days: &[&[i64]], range: TimeRange, most: usize) -> Vec<(FileSpan, Vec<i
         for piece in splitter.day(day.len(), |at| day[at], nth + 1 == days.len()) {
             open.extend_from_slice(&day[piece.rows]);
             if let Some(span) = piece.closes {
-                files.push((span, std::mem::take(&mut open)));
+                files.push((FileSpan { closes: true, ..span }, std::mem::take(&mut open)));
             }
         }
     }
@@ -31,7 +31,7 @@ fn split(days: &[&[i64]], range: TimeRange, most: usize) -> Vec<(FileSpan, Vec<i
 }
 
 fn span(start: i64, end: i64, part: usize) -> FileSpan {
-    FileSpan { start, end, part }
+    FileSpan { start, end, part, closes: true }
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn request(start: i64, end: i64, definitions: &[&str]) -> ExportRequest {
 async fn a_plan_reads_the_files_that_touch_the_range_day_by_day() {
     let store = store().await;
     let days = |request: ExportRequest| {
-        let plan = Plan::of(&store.snapshot(), &request).unwrap();
+        let plan = Plan::of(&store.snapshot(), &request, request.range.start).unwrap();
         let file = |one: &PlannedFile| (one.definition.id.to_string(), one.whole);
         plan.days.iter().map(|day| (day.day.0, day.files.iter().map(file).collect())).collect::<Vec<_>>()
     };
@@ -169,7 +169,8 @@ async fn a_file_that_the_range_cuts_is_not_whole() {
     let mut store = Store::new(&[definition("pageView", &[])]);
     store.add("pageView", &[1_000, 2_000, 3_000].map(|at| Event::new("x", at, Vec::new()))).await;
     let whole = |start, end| {
-        let plan = Plan::of(&store.snapshot(), &request(start, end, &[])).unwrap();
+        let asked = request(start, end, &[]);
+        let plan = Plan::of(&store.snapshot(), &asked, asked.range.start).unwrap();
         plan.days[0].files[0].whole
     };
     assert!(whole(1_000, 4_000));
@@ -180,13 +181,14 @@ async fn a_file_that_the_range_cuts_is_not_whole() {
 #[tokio::test]
 async fn a_request_that_breaks_a_limit_is_refused_with_the_limit() {
     let snapshot = store().await.snapshot();
-    let refused = |request: ExportRequest| Plan::of(&snapshot, &request).unwrap_err();
+    let of = |request: ExportRequest| Plan::of(&snapshot, &request, request.range.start);
+    let refused = |request: ExportRequest| of(request).unwrap_err();
     assert!(refused(request(0, 1, &[])).message().contains("whole millisecond"));
     assert!(refused(request(5_000, 5_000, &[])).message().contains("ends after its start"));
     assert!(refused(request(i64::MIN / 1_000 * 1_000, 0, &[])).message().contains("years 1 to 9999"));
     let published = |one| ExportRequest { limits: ExportLimits::published(), ..one };
     assert!(refused(published(request(0, MICROS_PER_DAY + 1_000, &[]))).message().contains("24 hours"));
-    assert!(Plan::of(&snapshot, &published(request(0, MICROS_PER_DAY, &[]))).is_ok());
+    assert!(of(published(request(0, MICROS_PER_DAY, &[]))).is_ok());
     let many = vec!["pageView"; 201];
     assert!(refused(published(request(0, 1_000, &many))).message().contains("200 definitions"));
     for id in ["", "a/b", "..", &"x".repeat(65)] {

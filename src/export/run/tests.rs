@@ -1,19 +1,24 @@
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
+use bytes::Bytes;
+use futures::TryStreamExt;
+use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
+use object_store::path::Path;
 use proptest::prelude::*;
 
 use super::*;
 use crate::error::Kind;
 use crate::export::plan::ExportLimits;
-use crate::export::target::Target;
+use crate::export::target::Destination;
 use crate::export::testing::Event;
 use crate::export::testing::Store;
 use crate::export::testing::Value;
 use crate::export::testing::batch;
 use crate::export::testing::definition;
 use crate::export::testing::gunzip;
+use crate::export::writer::SEGMENT_ROWS;
 use crate::schema::EventBatch;
 use crate::storage::Batch;
 use crate::storage::Storage;
@@ -38,9 +43,25 @@ async fn export(
     target: &Arc<dyn ObjectStore>,
     request: ExportRequest,
 ) -> Result<ExportReport> {
-    let prefix = Path::from("raw/people");
-    let progress = Arc::new(NoProgress);
-    run(&store.snapshot(), Arc::clone(&store.lake), Arc::clone(target), &prefix, request, 2, progress).await
+    run(job(store, target, "raw/people", request)).await
+}
+
+fn job(store: &Store, target: &Arc<dyn ObjectStore>, prefix: &str, request: ExportRequest) -> ExportJob {
+    ExportJob {
+        snapshot: Arc::new(store.snapshot()),
+        lake: Arc::clone(&store.lake),
+        target: Target::of(Arc::clone(target), Path::from(prefix)),
+        request,
+        seen: None,
+        done: Vec::new(),
+        journal: None,
+        threads: 2,
+        progress: Arc::new(NoProgress),
+    }
+}
+
+fn count(rows: usize) -> u64 {
+    u64::try_from(rows).unwrap()
 }
 
 fn memory() -> Arc<dyn ObjectStore> {
@@ -189,10 +210,13 @@ async fn a_compaction_of_the_store_changes_no_byte_of_an_export() {
     let export = async || {
         let (snapshot, target) = (storage.snapshot().await.unwrap(), memory());
         let asked = small_files(request("r1", 0, 3 * MICROS_PER_DAY), 30);
-        let (lake, to) = (storage.object_store(), Arc::clone(&target));
         let files = snapshot.tables["seen"].files.len();
-        let report =
-            run(&snapshot, lake, to, &Path::default(), asked, 2, Arc::new(NoProgress)).await.unwrap();
+        let report = run(ExportJob {
+            snapshot,
+            lake: storage.object_store(),
+            ..job(&Store::new(&[]), &target, "", asked)
+        });
+        let report = report.await.unwrap();
         assert_eq!(report.rows, 80);
         (files, objects(&target).await)
     };
@@ -330,7 +354,7 @@ async fn the_manifest_tells_what_the_files_are() {
 async fn an_export_into_a_folder_is_not_disturbed_by_what_a_killed_one_left() {
     let store = store().await;
     let folder = tempfile::tempdir().unwrap();
-    let target = Target::open(folder.path().to_str().unwrap(), None).unwrap().store;
+    let target = Target::open(&Destination::new(folder.path().to_str().unwrap())).await.unwrap().store;
     let people = folder.path().join("raw/people");
     std::fs::create_dir_all(&people).unwrap();
     // The name under which a local file is staged.
@@ -347,17 +371,8 @@ async fn an_export_into_a_folder_is_not_disturbed_by_what_a_killed_one_left() {
 #[tokio::test]
 async fn an_empty_prefix_is_the_top_of_the_target() {
     let (store, target) = (store().await, memory());
-    let report = run(
-        &store.snapshot(),
-        Arc::clone(&store.lake),
-        Arc::clone(&target),
-        &Path::default(),
-        ExportRequest { request_id: None, ..request("", 0, 2 * MICROS_PER_DAY) },
-        1,
-        Arc::new(NoProgress),
-    )
-    .await
-    .unwrap();
+    let asked = ExportRequest { request_id: None, ..request("", 0, 2 * MICROS_PER_DAY) };
+    let report = run(job(&store, &target, "", asked)).await.unwrap();
     let names: BTreeSet<_> = objects(&target).await.into_keys().collect();
     assert_eq!(names, BTreeSet::from([report.manifest.clone(), report.files[0].name.clone()]));
     assert!(Uuid::parse_str(&report.request_id).is_ok());
@@ -377,8 +392,7 @@ async fn progress_only_grows_and_ends_with_all_rows_and_bytes() {
     let (store, target, seen) = (store().await, memory(), Arc::new(Seen::default()));
     let asked = small_files(request("r1", 0, 2 * MICROS_PER_DAY), 2);
     let progress: Arc<dyn ExportProgress> = Arc::<Seen>::clone(&seen);
-    let lake = Arc::clone(&store.lake);
-    let report = run(&store.snapshot(), lake, target, &Path::default(), asked, 2, progress).await.unwrap();
+    let report = run(ExportJob { progress, ..job(&store, &target, "", asked) }).await.unwrap();
     let seen = seen.0.lock().unwrap();
     assert!(seen.is_sorted_by_key(|told| (told.rows, told.bytes)));
     let last = seen.last().unwrap();
@@ -389,12 +403,11 @@ async fn progress_only_grows_and_ends_with_all_rows_and_bytes() {
 async fn a_file_that_is_gone_from_the_lake_is_an_error_and_leaves_no_manifest() {
     let (store, target) = (store().await, memory());
     let broken = Store::new(&[]);
-    let snapshot = store.snapshot();
     let lake = Arc::clone(&broken.lake);
     let asked = request("r1", 0, 2 * MICROS_PER_DAY);
-    let error =
-        run(&snapshot, lake, Arc::clone(&target), &Path::default(), asked, 2, Arc::new(NoProgress)).await;
-    assert_eq!(error.unwrap_err().kind(), Kind::NotFound);
+    let error = run(ExportJob { lake, ..job(&store, &target, "", asked) }).await;
+    // A later attempt takes a newer snapshot.
+    assert_eq!(error.unwrap_err().kind(), Kind::Unavailable);
     assert!(objects(&target).await.is_empty());
 }
 
@@ -440,6 +453,90 @@ fn expected(nth: usize, event: &Modelled) -> serde_json::Value {
         "number": event.number,
         "amount": event.amount,
     })
+}
+
+/// Remembers what was published.
+#[derive(Debug, Default)]
+struct Remembered(Mutex<Vec<PublishedFile>>);
+
+impl Journal for Remembered {
+    fn published(&self, file: &PublishedFile) -> Result<()> {
+        self.0.lock().unwrap().push(file.clone());
+        Ok(())
+    }
+}
+
+/// Rows of one day at few milliseconds, in files of a few rows, so that all kinds of cuts come up.
+async fn crowded(milliseconds: &[i64]) -> Store {
+    let mut store = Store::new(&[definition("seen", &[("title", ScalarType::String)])]);
+    let events: Vec<_> =
+        milliseconds.iter().enumerate().map(|(nth, at)| event(&format!("n{nth:02}"), at * 1_000)).collect();
+    store.add("seen", &events).await;
+    store
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever of an export was published and noted when it was cut off, the next attempt makes it what it would
+    /// have been, and writes nothing of the beginning again.
+    #[test]
+    fn an_attempt_that_was_cut_off_anywhere_is_completed(
+        milliseconds in proptest::collection::vec(0_i64..6, 1..40),
+        most in 1_usize..6,
+        kept in any::<u64>(),
+        noted in any::<u64>(),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let keep = |bits: u64, nth: usize| bits >> (nth % 64) & 1 == 1;
+        let (whole, resumed, again) = runtime.block_on(async {
+            let store = crowded(&milliseconds).await;
+            let asked = || small_files(request("r1", 0, 10_000), most);
+            let (target, journal) = (memory(), Arc::new(Remembered::default()));
+            let all: Arc<dyn Journal> = Arc::<Remembered>::clone(&journal);
+            run(ExportJob { journal: Some(all), ..job(&store, &target, "", asked()) }).await.unwrap();
+            let whole = objects(&target).await;
+            let files = journal.0.lock().unwrap().clone();
+            let (target, journal) = (memory(), Arc::new(Remembered::default()));
+            let mut done = Vec::new();
+            for (nth, file) in files.iter().enumerate() {
+                if keep(kept, nth) {
+                    let path = Path::from(file.file.name.as_str());
+                    target.put(&path, whole[&file.file.name].clone().into()).await.unwrap();
+                    if keep(noted, nth) {
+                        done.push(file.clone());
+                    }
+                }
+            }
+            let again: Arc<dyn Journal> = Arc::<Remembered>::clone(&journal);
+            let job = ExportJob { done, journal: Some(again), ..job(&store, &target, "", asked()) };
+            run(job).await.unwrap();
+            let again = journal.0.lock().unwrap().clone();
+            (whole, objects(&target).await, again)
+        });
+        prop_assert_eq!(resumed, whole);
+        if kept & noted & 1 == 1 && most > milliseconds.len() {
+            prop_assert!(again.is_empty());
+        }
+    }
+}
+
+#[tokio::test]
+async fn events_that_came_after_the_first_attempt_are_left_out_of_all_attempts() {
+    let (mut store, target) = (store().await, memory());
+    let asked = || small_files(request("r1", 0, 2 * MICROS_PER_DAY), 3);
+    let seen = |store: &Store| ExportJob { seen: Some(4), ..job(store, &target, "raw/people", asked()) };
+    let first = run(seen(&store)).await.unwrap();
+    assert_eq!(first.rows, 7);
+    let complete = objects(&target).await;
+    for gone in [&first.manifest, &first.files[1].name] {
+        target.delete(&Path::from("raw/people").join(gone.as_str())).await.unwrap();
+    }
+    // In the same day and millisecond, and with greater numbers than all before.
+    let filler = (0..4).map(|nth| event(&format!("a{nth}"), 2_000 + nth));
+    store.add_from("pageView", 5, &filler.collect::<Vec<_>>()).await;
+    assert_eq!(run(seen(&store)).await.unwrap().files, first.files);
+    assert_eq!(objects(&target).await, complete);
 }
 
 proptest! {

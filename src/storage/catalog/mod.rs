@@ -10,9 +10,11 @@
 mod api_keys;
 mod batches;
 mod definitions;
+mod exports;
 mod persons;
 pub(crate) mod profiles;
 mod rejected;
+mod schedules;
 mod schema;
 mod sources;
 
@@ -38,9 +40,13 @@ use crate::error::Result;
 
 pub use api_keys::ApiKey;
 pub use batches::BatchRecord;
+pub use exports::AddedExport;
+pub use exports::ExportFileRow;
+pub use exports::ExportRow;
 pub use profiles::MergeRow;
 pub use profiles::OutboxRow;
 pub use rejected::RejectedRow;
+pub use schedules::ExportScheduleRow;
 pub use sources::SourceState;
 
 /// How long to wait for another connection's transaction.

@@ -10,10 +10,11 @@ use rusqlite::TransactionBehavior;
 
 use crate::error::Error;
 use crate::error::Result;
+use crate::storage::catalog::exports;
 use crate::storage::catalog::sql_error;
 
 /// Step `n` (from 1) makes format `n` out of format `n - 1`; format 0 is an empty file.
-const STEPS: &[&str] = &[FIRST, LOG, API_KEYS, PEOPLE];
+const STEPS: &[&str] = &[FIRST, LOG, API_KEYS, PEOPLE, exports::TABLES];
 
 /// Times are microseconds since the epoch, UTC. `created_at` and `changed_at` of rows that people made by hand are
 /// SQLite's own clock: nothing is computed from them.
