@@ -74,7 +74,7 @@ pub(crate) struct Submit {
 
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum ExportCommand {
-    /// Take a request; it is worked on with --wait, by run-due, or by a server on this store
+    /// Take a request; it is worked on with --wait, or by run-due
     Submit(Box<Submit>),
     /// How one request stands
     Status {

@@ -50,7 +50,7 @@ impl Engine {
         let (order, _) = self.export_order(&statement)?;
         self.exports().create_schedule(&create.name, order, Schedule { every, grace, next: first })?;
         Ok(format!(
-            "schedule \"{}\": every {} from {} on; milepost export run-due or a server works on it",
+            "schedule \"{}\": every {} from {} on; milepost export run-due works on it",
             create.name,
             interval_text(every),
             first.iso_millis()
