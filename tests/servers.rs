@@ -3,7 +3,7 @@
 //! `.ci/run` installs and starts them. Where they are missing a test says so and is skipped; with
 //! `MILEPOST_TEST_NO_SKIP=1` it fails instead.
 
-#![allow(clippy::print_stdout, clippy::unwrap_used)]
+#![allow(clippy::print_stdout, clippy::unwrap_used, dead_code)]
 
 mod faults;
 #[path = "it/harness.rs"]
@@ -13,6 +13,7 @@ use std::path::Path;
 use std::process::Command;
 
 use harness::Run;
+use harness::Server;
 use harness::Store;
 use harness::project;
 
@@ -134,4 +135,68 @@ fn a_bucket_is_imported_from_and_exported_to() {
     let missing = with_bucket(&store, &endpoint, &["import", "--quiet", "s3://no-such-bucket/in/"]);
     let message = missing.fails(2);
     assert!(message.contains("no-such-bucket"), "{message}");
+}
+
+/// An address of this machine that nobody listens on.
+fn free_address() -> String {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+#[test]
+fn a_postgres_driver_asks_with_a_key_and_without() {
+    let Some(interpreter) = needs("a_postgres_driver_asks_with_a_key_and_without", "MILEPOST_TEST_PYTHON")
+    else {
+        return;
+    };
+    let store = Store::with_seats();
+    let lines = [
+        harness::seat(
+            "e1",
+            "ana",
+            "2026-06-01T10:00:00Z",
+            r#"{"venueId":17,"total":62.5,"isMember":true,"seats":[{"row":"C","price":31.25}]}"#,
+        ),
+        harness::seat(
+            "e2",
+            "bo",
+            "2026-06-01T11:00:00Z",
+            r#"{"venueId":18,"total":31,"isMember":false,"note":"it's"}"#,
+        ),
+    ];
+    store.import("seed", &lines.concat()).fine();
+    let key = store.run(["key", "create", "bi", "--scope", "query"]).fine();
+    for (settings, key) in [("", ""), ("[server]\nalways_keys = true\n", key.trim())] {
+        store.file("data/milepost.toml", settings);
+        let address = free_address();
+        let server = Server::start_with(&store, &["--postgres", &address]);
+        assert_eq!(python(&interpreter, "wire.py", &[&address, key]), "fine\n");
+        server.stop();
+    }
+}
+
+#[test]
+fn a_browser_sends_what_visitors_do() {
+    let test = "a_browser_sends_what_visitors_do";
+    let (Some(interpreter), Some(browser)) =
+        (needs(test, "MILEPOST_TEST_PYTHON"), needs(test, "MILEPOST_TEST_BROWSER"))
+    else {
+        return;
+    };
+    let store = Store::with_seats();
+    store.sql("ENABLE EVENT 'session*'").fine();
+    let key = store.run(["key", "create", "page", "--scope", "web"]).fine();
+    store.file("data/milepost.toml", "[server]\nalways_keys = true\n");
+    let server = Server::start(&store);
+    let url = format!("http://{}", server.address);
+    assert_eq!(python(&interpreter, "page.py", &[&url, key.trim(), &browser]), "fine\n");
+    let seats = "SELECT venueId, COUNT(*) FROM seatReserved GROUP BY venueId ORDER BY venueId";
+    assert_eq!(store.rows(seats), ["17,1", "18,1", "19,1", "20,1", "21,1"]);
+    let persons = "SELECT COUNT(DISTINCT personId) FROM seatReserved";
+    assert_eq!(store.rows(persons), ["3"], "a visitor, the guest, another visitor");
+    let page = "SELECT path, pageTitle, deviceType, browserOS, websiteLanguage FROM pageView ORDER BY occurredTime LIMIT 1";
+    assert_eq!(store.rows(page), ["/shoes,Shoes,desktop,Linux,en"]);
+    let campaign =
+        "SELECT utm_source, utm_campaign, sessionType FROM sessionStarted ORDER BY occurredTime LIMIT 1";
+    assert_eq!(store.rows(campaign), ["mail,may,Web"]);
+    assert_eq!(store.rows("SELECT COUNT(*) FROM sessionEnded"), ["1"]);
 }

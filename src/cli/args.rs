@@ -326,12 +326,16 @@ pub(crate) struct Serve {
     /// Where HTTP is served [default: 127.0.0.1:6453]
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<String>,
+    /// Where the Postgres wire is served, read-only; an empty text for nowhere [default: 127.0.0.1:6454]
+    #[arg(long, value_name = "HOST:PORT")]
+    postgres: Option<String>,
 }
 
 impl Serve {
     /// The settings, with what the command line says.
     pub(crate) fn over(self, mut config: Config) -> Config {
         config.server.listen = self.listen.unwrap_or(config.server.listen);
+        config.server.postgres = self.postgres.unwrap_or(config.server.postgres);
         config
     }
 }

@@ -1,5 +1,5 @@
-//! What the doors for single events and batches ask beside `ingest`: who somebody is, what was stored under an id, and
-//! whether rows would be taken.
+//! What the doors for single events and batches ask beside `ingest`: what was stored under an id, and whether rows would
+//! be taken.
 
 use arrow::array::AsArray;
 use arrow::compute::cast;
@@ -15,8 +15,6 @@ use crate::ids::PersonId;
 use crate::ingest::CheckOptions;
 use crate::ingest::Checker;
 use crate::ingest::Rejection;
-use crate::person::Identifier;
-use crate::person::IdentifierType;
 use crate::time::Micros;
 
 /// An event as it was stored.
@@ -29,18 +27,6 @@ pub struct StoredEvent {
 }
 
 impl Engine {
-    /// The person whom an identifier stands for, if anybody is known so.
-    pub fn known_person(&self, who: &Identifier) -> Option<PersonId> {
-        let persons = self.storage().persons();
-        match who.kind {
-            IdentifierType::Id => {
-                let id = PersonId(who.id.parse().ok()?);
-                persons.contains(id).then_some(id)
-            }
-            _ => persons.find(who),
-        }
-    }
-
     /// The event of a definition that has this id.
     pub async fn stored_event(&self, definition: &str, event_id: &str) -> Result<Option<StoredEvent>> {
         let literal = |text: &str| format!("'{}'", text.replace('\'', "''"));

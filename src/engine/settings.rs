@@ -20,6 +20,8 @@ use crate::time::parse_zone;
 pub struct ServerSettings {
     /// Where HTTP listens.
     pub listen: String,
+    /// Where the Postgres wire listens; empty for nowhere.
+    pub postgres: String,
     /// Ask for keys on loopback too.
     pub always_keys: bool,
     /// The certificate chain and its key, in PEM.
@@ -56,6 +58,7 @@ impl Default for ServerSettings {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:6453".to_owned(),
+            postgres: "127.0.0.1:6454".to_owned(),
             always_keys: false,
             tls: None,
             origins: vec!["*".to_owned()],
@@ -118,6 +121,13 @@ const SETTINGS: &[Setting] = &[
         example: "",
         show: |config| Some(Value::String(config.server.listen.clone())),
         read: |config, value| text(value).map(|text| text.clone_into(&mut config.server.listen)),
+    },
+    Setting {
+        name: "server.postgres",
+        words: "Where the Postgres wire is served, read-only; \"\" for nowhere.",
+        example: "",
+        show: |config| Some(Value::String(config.server.postgres.clone())),
+        read: |config, value| text(value).map(|text| text.clone_into(&mut config.server.postgres)),
     },
     Setting {
         name: "server.always_keys",

@@ -53,6 +53,11 @@ impl App {
         }))
     }
 
+    /// The same, where nobody comes in without a key.
+    pub(crate) fn closed(&self) -> Self {
+        Self::new(self.engine.clone(), false, self.token.clone())
+    }
+
     /// No new work should come here any more.
     pub(crate) fn stop(&self) {
         self.0.stopping.store(true, Ordering::Relaxed);

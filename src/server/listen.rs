@@ -164,7 +164,7 @@ async fn converse(
 }
 
 /// Returns when the server is to stop, or nobody is left who could say so.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
+pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 

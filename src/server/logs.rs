@@ -12,7 +12,7 @@ use crate::error::Result;
 /// Sends the log of this process to standard error. A process that has a log already keeps it.
 pub(crate) fn start(settings: &ServerSettings) -> Result<()> {
     let filter = EnvFilter::builder()
-        .parse(&settings.log)
+        .parse(format!("buoyant_kernel=warn,{}", settings.log))
         .context(Kind::Invalid, || format!("the setting server.log cannot be \"{}\"", settings.log))?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let started = if settings.json_log {

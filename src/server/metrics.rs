@@ -22,6 +22,7 @@ pub(crate) struct Metrics {
     events: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
     pub(crate) running: Gauge,
     pub(crate) connections: Gauge,
+    pub(crate) postgres: Gauge,
     pub(crate) queries: Gauge,
     pub(crate) rows: Counter,
 }
@@ -121,6 +122,7 @@ impl Metrics {
         let gauges = [
             ("milepost_http_requests_running", "Requests that are being answered.", &self.running),
             ("milepost_http_connections", "Clients that are connected.", &self.connections),
+            ("milepost_postgres_connections", "Clients on the Postgres wire.", &self.postgres),
             ("milepost_queries_running", "Questions that are being answered.", &self.queries),
         ];
         for (name, help, gauge) in gauges {

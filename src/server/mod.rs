@@ -8,6 +8,7 @@
 //! the door has always had.
 
 mod access;
+mod analysis;
 mod app;
 mod batch;
 mod body;
@@ -18,8 +19,10 @@ mod keys;
 mod listen;
 mod logs;
 mod metrics;
+mod openapi;
 mod own;
 mod params;
+mod postgres;
 mod rates;
 mod routes;
 mod rows;
@@ -63,6 +66,14 @@ pub async fn serve(engine: Engine) -> Result<()> {
         inner.as_ref().map(self::address).transpose()?.map(|inner| listen::local_url(inner, false));
     if let Some(inner) = inner {
         servers.spawn(listen::serve(app.clone(), router.clone(), inner, None, stop.clone()));
+    }
+    if !settings.postgres.is_empty() {
+        let wire = listen::bind(&settings.postgres, "server.postgres").await?;
+        let address = self::address(&wire)?;
+        // What only this machine may ask without a key must not be asked from elsewhere on another door.
+        let app = if address.ip().is_loopback() { app.clone() } else { app.closed() };
+        tracing::info!(%address, "listening for Postgres clients");
+        servers.spawn(postgres::serve(app, wire, tls.clone(), stop.clone()));
     }
     servers.spawn(listen::serve(app.clone(), router, listener, tls, stop));
     let announced = engine.announce(&Door { url: inner_url.unwrap_or_else(|| url.clone()), token })?;

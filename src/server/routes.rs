@@ -6,11 +6,13 @@ use axum::routing::delete;
 use axum::routing::get;
 use axum::routing::post;
 
+use crate::server::analysis;
 use crate::server::app::App;
 use crate::server::batch;
 use crate::server::definitions;
 use crate::server::health;
 use crate::server::keys;
+use crate::server::openapi;
 use crate::server::own;
 use crate::server::single;
 use crate::server::sql;
@@ -28,6 +30,7 @@ pub(crate) fn all(app: App) -> Router {
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
         .route("/v1/sql", post(sql::ask))
+        .route("/v1/{kind}", post(analysis::ask))
         .route("/v1/keys", get(keys::list).post(keys::create))
         .route("/v1/keys/{name}", delete(keys::revoke))
         .route("/peopleevents/2/definitions", get(definitions::list).post(definitions::create))
@@ -38,6 +41,7 @@ pub(crate) fn all(app: App) -> Router {
         .route("/v1/events", post(own::send))
         .route("/sdk/milepost.js", get(web::script))
         .route("/sdk/milepost.d.ts", get(web::types))
+        .route("/v1/openapi.json", get(openapi::document))
         .merge(pages)
         .fallback(watch::lost)
         .method_not_allowed_fallback(watch::wrong_method)

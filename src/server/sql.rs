@@ -90,12 +90,7 @@ pub(crate) async fn ask(
     caller.may(&[needed(statement)])?;
     let deadline = Instant::now() + app.settings.query_time;
     let turn = timeout_at(deadline, Arc::clone(&app.queries).acquire_owned()).await;
-    let Ok(Ok(turn)) = turn else {
-        return Err(Fault {
-            retry_after: Some(1),
-            ..Fault::new(Cause::Unavailable, "too many questions are being answered; try again later")
-        });
-    };
+    let Ok(Ok(turn)) = turn else { return Err(too_many()) };
     let changes = needed(statement) == Scope::Manage;
     let changing = if changes { Some(app.changing.lock().await) } else { None };
     let answer = timeout_at(deadline, engine.execute(statement));
@@ -125,7 +120,7 @@ pub(crate) fn needed(statement: &Statement) -> Scope {
 }
 
 /// A question that names what is not there is a wrong question, not a wrong address.
-fn of_question(error: Error) -> Fault {
+pub(crate) fn of_question(error: Error) -> Fault {
     let fault = Fault::from(error);
     let status = (fault.cause == Cause::NotFound).then_some(StatusCode::BAD_REQUEST);
     Fault { status, ..fault }
@@ -134,6 +129,12 @@ fn of_question(error: Error) -> Fault {
 fn too_long(app: &App) -> Fault {
     let seconds = app.settings.query_time.as_secs();
     Fault::new(Cause::Timeout, format!("the question took longer than {seconds} s, so it was stopped"))
+}
+
+/// No turn came in time.
+pub(crate) fn too_many() -> Fault {
+    let message = "too many questions are being answered; try again later";
+    Fault { retry_after: Some(1), ..Fault::new(Cause::Unavailable, message) }
 }
 
 /// The format that is asked for by name, else by the `Accept` header, else lines of JSON.
@@ -159,10 +160,10 @@ pub(crate) fn format(named: Option<&str>, headers: &HeaderMap) -> Result<RowForm
 }
 
 /// How the rows go out.
-struct Asked {
-    format: RowFormat,
-    deadline: Instant,
-    turn: OwnedSemaphorePermit,
+pub(crate) struct Asked {
+    pub(crate) format: RowFormat,
+    pub(crate) deadline: Instant,
+    pub(crate) turn: OwnedSemaphorePermit,
 }
 
 /// An answer on its way.
@@ -197,7 +198,7 @@ impl Write for Written {
 }
 
 /// Starts to send: what goes wrong before the first rows still has a status of its own.
-async fn stream(app: &App, asked: Asked, mut rows: Rows) -> Result<Response, Fault> {
+pub(crate) async fn stream(app: &App, asked: Asked, mut rows: Rows) -> Result<Response, Fault> {
     let written = Written::default();
     let writer = asked.format.writer(&rows.schema(), Box::new(written.clone()))?;
     let first = timeout_at(asked.deadline, rows.next()).await.map_err(|_| too_long(app))?;

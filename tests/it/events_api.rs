@@ -2,8 +2,8 @@
 
 use std::io::Write;
 
+use crate::harness::Server;
 use crate::harness::Store;
-use crate::server::Server;
 
 const SINGLE: &str =
     "/peopleevents/2/persons/a.guest%40example.net/definitions/seatReserved/events?identifierType=EMAIL";

@@ -2,147 +2,10 @@
 
 use std::io::Read;
 use std::io::Write;
-use std::net::TcpStream;
-use std::process::Child;
 use std::time::Duration;
 
+use crate::harness::Server;
 use crate::harness::Store;
-
-/// A server on a port of its own, over the store of a test; told to end when dropped.
-pub(crate) struct Server {
-    child: Child,
-    address: String,
-}
-
-/// What the server answered.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) head: String,
-    pub(crate) body: String,
-}
-
-impl Answer {
-    #[track_caller]
-    pub(crate) fn fine(self) -> String {
-        assert!((200..300).contains(&self.status), "{self:?}");
-        self.body
-    }
-
-    /// The body of a refusal with this status.
-    #[track_caller]
-    pub(crate) fn fails(self, status: u16) -> String {
-        assert_eq!(self.status, status, "{self:?}");
-        self.body
-    }
-}
-
-impl Server {
-    pub(crate) fn start(store: &Store) -> Self {
-        Self::start_with(store, &[])
-    }
-
-    pub(crate) fn start_with(store: &Store, args: &[&str]) -> Self {
-        let line = ["serve", "--listen", "127.0.0.1:0"].iter().chain(args);
-        let door = store.path("data").join("SERVER");
-        // One that was killed has left its own.
-        drop(std::fs::remove_file(&door));
-        let mut child = store.spawn(line);
-        for _ in 0..600 {
-            if let Ok(text) = std::fs::read_to_string(&door) {
-                let address = text.split("http://").nth(1).unwrap().split('"').next().unwrap().to_owned();
-                return Self { child, address };
-            }
-            if child.try_wait().unwrap().is_some() {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        let output = child.wait_with_output().unwrap();
-        panic!("the server did not start: {}", String::from_utf8_lossy(&output.stderr));
-    }
-
-    pub(crate) fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        stream
-    }
-
-    /// Sends bytes as they are and reads until the server closes.
-    pub(crate) fn raw(&self, bytes: &[u8]) -> Answer {
-        let mut stream = self.connect();
-        // A server that has answered already need not read the rest.
-        drop(stream.write_all(bytes));
-        let mut all = Vec::new();
-        drop(stream.read_to_end(&mut all));
-        let text = String::from_utf8_lossy(&all).into_owned();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
-        let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
-        let body = if chunked { unchunked(body) } else { body.to_owned() };
-        Answer { status, head: head.to_owned(), body }
-    }
-
-    /// One request; `headers` are whole lines.
-    pub(crate) fn ask(&self, method: &str, path: &str, headers: &[&str], body: impl AsRef<[u8]>) -> Answer {
-        let body = body.as_ref();
-        let mut request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n",
-            body.len()
-        );
-        for header in headers {
-            request.push_str(header);
-            request.push_str("\r\n");
-        }
-        request.push_str("\r\n");
-        self.raw(&[request.as_bytes(), body].concat())
-    }
-
-    pub(crate) fn get(&self, path: &str) -> Answer {
-        self.ask("GET", path, &[], "")
-    }
-
-    pub(crate) fn post(&self, path: &str, body: &str) -> Answer {
-        self.ask("POST", path, &["Content-Type: application/json"], body)
-    }
-
-    pub(crate) fn sql(&self, text: &str) -> Answer {
-        self.ask("POST", "/v1/sql", &["Content-Type: text/plain"], text)
-    }
-
-    /// Asks it to end, waits until it has, and gives what it logged.
-    pub(crate) fn stop(mut self) -> String {
-        end(&self.child);
-        let mut log = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
-        assert!(self.child.wait().unwrap().success(), "{log}");
-        log
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It has ended already when a test has stopped it.
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-/// The signal that service managers send.
-fn end(child: &Child) {
-    let sent = std::process::Command::new("kill").arg("-TERM").arg(child.id().to_string()).status();
-    assert!(sent.unwrap().success());
-}
-
-fn unchunked(mut body: &str) -> String {
-    let mut out = String::new();
-    while let Some((size, rest)) = body.split_once("\r\n") {
-        let size = usize::from_str_radix(size, 16).unwrap_or(0);
-        out.push_str(rest.get(..size).unwrap_or(""));
-        body = rest.get(size + 2..).unwrap_or("");
-    }
-    out
-}
 
 #[test]
 fn a_question_is_answered_in_each_format() {
@@ -339,10 +202,55 @@ fn a_request_that_runs_is_answered_before_the_server_ends() {
     while !server.get("/metrics").fine().contains("milepost_http_requests_running 2") {
         std::thread::sleep(Duration::from_millis(20));
     }
-    end(&server.child);
+    server.end();
     stream.write_all(&body.as_bytes()[10..]).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.contains("{\"n\":428571}"), "{answer}");
     assert!(server.stop().contains("stopped"));
+}
+
+#[test]
+fn every_door_of_the_published_document_opens() {
+    let store = Store::with_seats();
+    let server = Server::start(&store);
+    let document = server.get("/v1/openapi.json").fine();
+    let document: serde_json::Value = serde_json::from_str(&document).unwrap();
+    let paths = document["paths"].as_object().unwrap();
+    assert!(paths.len() > 10);
+    for (path, methods) in paths {
+        for method in methods.as_object().unwrap().keys() {
+            let at = path
+                .replace("{definitionId}", "seatReserved")
+                .replace("{personId}", "1")
+                .replace("{name}", "none");
+            let told = server.ask(&method.to_uppercase(), &at, &["Content-Type: application/json"], "7");
+            let lost = told.status == 405 || told.body.contains("there is nothing at");
+            assert!(!lost, "{method} {path}: {told:?}");
+            let said =
+                methods[method]["responses"].as_object().unwrap().contains_key(&told.status.to_string());
+            assert!(said, "{method} {path} answers {}, which is not said", told.status);
+        }
+    }
+}
+
+#[test]
+fn a_question_in_json_is_answered_as_its_statement_is() {
+    let store = Store::with_seats();
+    let lines: String = [("a", "01"), ("a", "08"), ("b", "02")]
+        .iter()
+        .map(|(who, day)| {
+            crate::harness::seat(&format!("{who}{day}"), who, &format!("2026-06-{day}T10:00:00Z"), "{}")
+        })
+        .collect();
+    store.import("seed", &lines).fine();
+    let server = Server::start(&store);
+    let statement =
+        "RETENTION seatReserved THEN seatReserved PER WEEK FOR 2 FROM '2026-06-01' TO '2026-06-15'";
+    let csv = server.ask("POST", "/v1/sql?format=csv", &[], statement).fine();
+    assert!(csv.lines().count() > 1, "{csv}");
+    let wrong = server.post("/v1/retention", "{\"form\":1}").fails(400);
+    assert!(wrong.contains("this is no question"), "{wrong}");
+    server.post("/v1/retention", "[]").fails(400);
+    assert!(server.post("/v1/retrention", "{}").fails(404).contains("nothing at"));
 }
