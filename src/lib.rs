@@ -6,8 +6,8 @@
 //!
 //! ```
 //! use arrow::array::AsArray;
-//! use arrow::datatypes::Float64Type;
-//! use milepost::{Answer, Config, Engine, ImportRequest, Quiet};
+//! use arrow::datatypes::{Float64Type, Int64Type};
+//! use milepost::{Answer, Config, Engine, FunnelRequest, ImportRequest, Quiet};
 //!
 //! # #[tokio::main]
 //! # async fn main() -> milepost::Result<()> {
@@ -36,6 +36,13 @@
 //! let Answer::Rows(rows) = engine.execute(&asked[0]).await? else { unreachable!("a question answers rows") };
 //! let batches = rows.collect().await?;
 //! assert_eq!(batches[0].column(0).as_primitive::<Float64Type>().value(0), 93.5);
+//!
+//! // And how many persons reserved once, and a second time within a day.
+//! let seat = r#"{"any": [{"event": "seatReserved"}]}"#;
+//! let funnel = FunnelRequest::parse(&format!(r#"{{"steps": [{seat}, {seat}], "within": "1 day"}}"#))?;
+//! let batches = engine.funnel(&funnel).await?.collect().await?;
+//! let persons = batches[0].column_by_name("persons").map(|column| column.as_primitive::<Int64Type>().values());
+//! assert_eq!(persons.map(|column| column.to_vec()), Some(vec![2, 0]));
 //! # engine.close().await
 //! # }
 //! ```
@@ -47,11 +54,11 @@
 //! | [`cli`], [`server`] | what does a person at a terminal see, and what do programs talk to? |
 //! | [`engine`] | who brings the layers together? |
 //! | [`sql`] | what did the person type? |
-//! | [`analysis`] | who came back, how often, in which order? |
+//! | [`analysis`] | which way did persons go, who came back, how often? |
 //! | [`ingest`], [`query`], [`export`] | how do bytes become checked events, how is SQL answered, how do events leave? |
 //! | [`storage`] | where are events, and when are they safe? |
 //! | [`person`] | who did it? |
-//! | [`schema`] | what may an event look like? |
+//! | [`sequence`], [`schema`] | what do a person's events amount to, what may an event look like? |
 //! | [`time`], [`ids`], [`value`] | the words that all of them share |
 //! | [`error`] | what went wrong, and what can the caller do? |
 //!
@@ -68,7 +75,7 @@ pub mod ingest;
 pub mod person;
 pub mod query;
 pub mod schema;
-pub(crate) mod sequence;
+pub mod sequence;
 pub mod server;
 pub mod sql;
 pub mod storage;
@@ -76,6 +83,7 @@ pub mod time;
 pub mod value;
 
 pub use analysis::Analysis;
+pub use analysis::FunnelRequest;
 pub use engine::Answer;
 pub use engine::Config;
 pub use engine::Engine;

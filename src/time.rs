@@ -4,6 +4,7 @@
 //! buckets.
 
 mod calendar;
+mod duration;
 mod parse;
 pub(crate) mod periods;
 pub(crate) mod zones;
@@ -16,6 +17,7 @@ use std::sync::atomic::Ordering;
 use chrono::Utc;
 
 pub use calendar::Stamp;
+pub use duration::parse_duration;
 pub use parse::TimeFault;
 pub use parse::Zone;
 pub use parse::from_epoch_millis;

@@ -200,3 +200,52 @@ fn a_browser_sends_what_visitors_do() {
     assert_eq!(store.rows(campaign), ["mail,may,Web"]);
     assert_eq!(store.rows("SELECT COUNT(*) FROM sessionEnded"), ["1"]);
 }
+
+#[test]
+fn window_funnel_counts_as_clickhouse_does_in_every_mode() {
+    let test = "window_funnel_counts_as_clickhouse_does_in_every_mode";
+    let Some(interpreter) = needs(test, "MILEPOST_TEST_PYTHON") else { return };
+    let store = Store::new();
+    let mut seed = 20_261_125_u64;
+    let mut below = |bound: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % bound
+    };
+    // Few events close together: ties, repeats, events that fit two steps or none.
+    let mut rows = Vec::new();
+    for person in 0..800 {
+        for _ in 0..=below(9) {
+            let two = if below(5) == 0 { 1 << below(3) } else { 0 };
+            let steps = if below(8) == 0 { 0 } else { 1 << below(3) | two };
+            rows.push((person, below(14), steps));
+        }
+    }
+    let csv: String = rows.iter().map(|(person, time, steps)| format!("{person},{time},{steps}\n")).collect();
+    let file = store.file("events.csv", csv);
+    let values: Vec<String> = rows.iter().map(|(p, t, s)| format!("({p}, {t}, {s})")).collect();
+    let values = values.join(", ");
+    // The last one is ours: chains of different events, which is what ClickHouse calls strict_once.
+    let modes = [
+        ("-", "'clickhouse', "),
+        ("strict_deduplication", "'strict_deduplication', "),
+        ("strict_order", "'strict_order', "),
+        ("strict_order+allow_reentry", "'strict_order', 'allow_reentry', "),
+        ("strict_increase", "'strict_increase', "),
+        ("strict_once+strict_increase", "'strict_once', 'strict_increase', "),
+        ("strict_once", "'strict_once', "),
+        ("strict_once", ""),
+    ];
+    let mut names: Vec<&str> = modes.iter().map(|(name, _)| *name).collect();
+    names.dedup();
+    let args = [&[text(&file), "3", "6"], names.as_slice()].concat();
+    let found = python(&interpreter, "window_funnel.py", &args);
+    for (name, ours) in modes {
+        let theirs: Vec<&str> =
+            found.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(',')).collect();
+        let levels = store.rows(&format!(
+            "SELECT p, window_funnel(6, {ours}t, s & 1 > 0, s & 2 > 0, s & 4 > 0) FROM (VALUES {values}) AS e(p, t, s) \
+             GROUP BY p ORDER BY p"
+        ));
+        assert_eq!(levels, theirs, "{name} {ours}");
+    }
+}

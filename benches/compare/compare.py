@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Milepost beside DuckDB and ClickHouse on the same generated events and the same two threads; prints ratios.
 
-usage: compare.py DIR [--events N] [--rounds R] [--only import,size,q1,q6,q7] [--milepost BINARY]
+usage: compare.py DIR [--events N] [--rounds R] [--only import,size,q1,q2,q3,q6,q7] [--milepost BINARY]
 
 DIR keeps what is made: the history (gen.py), its JSON lines (history.py), and each engine's own store. In every
 round the engines take turns, so a slow moment of the machine falls on all of them; quoted are medians. A ratio
@@ -36,15 +36,36 @@ CREATE EVENT IF NOT EXISTS FROM TEMPLATE addedToFavourites;
 CREATE EVENT IF NOT EXISTS FROM TEMPLATE ratingAdded;
 ENABLE EVENT pageView, sessionStarted;
 """
+FUNNEL = "FUNNEL pageView WHERE path = '/shoes', addedToCart, itemPurchased WITHIN 7 DAYS"
 OURS = {
+    "q2": FUNNEL,
+    "q3": FUNNEL + " BY deviceType OF STEP 1",
     "q1": "SELECT definitionId, day, COUNT(*), COUNT(DISTINCT personId) FROM events GROUP BY definitionId, day ORDER BY 1, 2",
     "q6": "SELECT itemID, SUM(price * amount) AS r, COUNT(*), AVG(price * amount), "
     "PERCENTILE_CONT(0.95) WITHIN GROUP (ORDER BY price * amount) "
     "FROM itemPurchased GROUP BY itemID ORDER BY r DESC LIMIT 10",
 }
+ASOF = """WITH s1 AS MATERIALIZED (SELECT person, time, deviceType FROM typed WHERE definition = 'pageView' AND path = '/shoes'),
+ s2 AS MATERIALIZED (SELECT c.person, c.time, s1.time st FROM (SELECT person, time FROM typed WHERE definition = 'addedToCart') c
+   ASOF JOIN s1 ON c.person = s1.person AND c.time > s1.time WHERE c.time - s1.time <= INTERVAL 7 DAYS),
+ s3 AS MATERIALIZED (SELECT DISTINCT c.person FROM (SELECT person, time FROM typed WHERE definition = 'itemPurchased') c
+   ASOF JOIN s2 ON c.person = s2.person AND c.time > s2.time WHERE c.time - s2.st <= INTERVAL 7 DAYS)
+"""
 DUCK = {
+    "q2": ASOF + "SELECT (SELECT count(DISTINCT person) FROM s1), (SELECT count(DISTINCT person) FROM s2), (SELECT count(*) FROM s3)",
+    "q3": ASOF + ", f AS (SELECT person, arg_min(deviceType, time) dev FROM s1 GROUP BY person) "
+    "SELECT dev, count(*), count(s2.person), count(s3.person) FROM f LEFT JOIN (SELECT DISTINCT person FROM s2) s2 USING (person) "
+    "LEFT JOIN s3 USING (person) GROUP BY 1 ORDER BY 1",
     "q1": "SELECT definition::VARCHAR, day, count(*), count(DISTINCT person) FROM typed GROUP BY 1, 2 ORDER BY 1, 2",
     "q6": "SELECT itemID, sum(price * amount) AS r, count(*), avg(price * amount), quantile_cont(price * amount, 0.95) FROM typed WHERE definition = 'itemPurchased' GROUP BY 1 ORDER BY r DESC LIMIT 10",
+}
+LEVELS = """SELECT person, windowFunnel(604800000)(toUInt64(toUnixTimestamp64Milli(time)), definition = 'pageView' AND path = '/shoes',
+  definition = 'addedToCart', definition = 'itemPurchased') lvl{more} FROM typed
+  WHERE (definition = 'pageView' AND path = '/shoes') OR definition = 'addedToCart' OR definition = 'itemPurchased' GROUP BY person"""
+CLICKHOUSE = {
+    "q2": "SELECT countIf(lvl >= 1), countIf(lvl >= 2), countIf(lvl >= 3) FROM (" + LEVELS.format(more="") + ")",
+    "q3": "SELECT dev, countIf(lvl >= 1), countIf(lvl >= 2), countIf(lvl >= 3) FROM ("
+    + LEVELS.format(more=", argMinIf(deviceType, time, definition = 'pageView') dev") + ") WHERE lvl >= 1 GROUP BY dev ORDER BY dev",
 }
 PROPERTIES = ["url", "path", "pageTitle", "deviceType", "browserName", "browserLanguage", "sessionType", "utm_source",
               "utm_medium", "utm_campaign", "campaignName", "itemID", "duration", "amount", "price", "profit", "rating"]
@@ -127,6 +148,44 @@ class Bench:
         con.close()
         return int(size), int(rows)
 
+    def clickhouse(self):
+        """MergeTree of the generator's typed rows, in the order that suits funnels best."""
+        from chdb import session
+
+        path = self.dir + "/chdb-typed"
+        fresh = not os.path.exists(path)
+        con = session.Session(path)
+        con.query("SET max_threads = 2")
+        if fresh:
+            files = f"file('{self.dir}/part/*/*/*.parquet', Parquet, 'person UInt32, time DateTime64(3), path LowCardinality(Nullable(String)), "
+            files += "deviceType LowCardinality(Nullable(String)), definition LowCardinality(String), day Date')"
+            con.query("CREATE TABLE typed ENGINE = MergeTree ORDER BY (definition, day, person, time) AS SELECT * FROM "
+                      + files + " SETTINGS use_hive_partitioning = 1")
+            con.query("OPTIMIZE TABLE typed FINAL")
+        return con
+
+    def ask_clickhouse(self, statement, runs):
+        con = self.clickhouse()
+        times = []
+        for _ in range(runs + 1):
+            times.append(timed(lambda: con.query(statement, "JSONCompactEachRow")) * 1000)
+        con.close()
+        return times[1:]
+
+    def funnel_answers(self):
+        """All three must count the same persons at each step."""
+        con = self.clickhouse()
+        theirs = json.loads(con.query(CLICKHOUSE["q2"], "JSONCompactEachRow").bytes())
+        con.close()
+        duck = self.duck_connection()
+        ducks = list(duck.execute(DUCK["q2"]).fetchone())
+        duck.close()
+        done = run([self.binary, "--data", self.store, "sql", "--format", "csv", "-c", FUNNEL], stdout=subprocess.PIPE, text=True)
+        ours = [int(line.split(",")[2]) for line in done.stdout.splitlines()[1:]]
+        if not ours == ducks == [int(one) for one in theirs]:
+            sys.exit(f"the answers differ: milepost {ours}, DuckDB {ducks}, ClickHouse {theirs}")
+        print(f"funnel     {ours}", flush=True)
+
     def lake_bytes(self):
         return sum(os.path.getsize(os.path.join(folder, name))
                    for folder, _, names in os.walk(self.store + "/lake") for name in names)
@@ -190,7 +249,7 @@ def exported(folder):
 
 
 def run(command, **options):
-    subprocess.run(command, check=True, **options)
+    return subprocess.run(command, check=True, **options)
 
 
 def timed(work):
@@ -210,7 +269,7 @@ def main():
     parser.add_argument("dir")
     parser.add_argument("--events", type=int, default=10_000_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", default="import,size,q1,q6,q7")
+    parser.add_argument("--only", default="import,size,q1,q2,q3,q6,q7")
     parser.add_argument("--milepost", default=ROOT + "/target/release/milepost")
     bench = Bench(parser.parse_args())
     only = parser.parse_args().only.split(",")
@@ -225,8 +284,19 @@ def main():
     if "size" in only:
         size, rows = bench.size_clickhouse()
         report("size", [bench.lake_bytes() / 1e6], [size / 1e6], "MB", "ClickHouse")
-    if {"q1", "q6", "q7"} & set(only):
+    if {"q1", "q2", "q3", "q6", "q7"} & set(only):
         bench.prepare_duckdb()
+    if {"q2", "q3"} & set(only):
+        bench.funnel_answers()
+    for name in ("q2", "q3"):
+        if name in only:
+            ours, peer, other = [], [], []
+            for _ in range(bench.rounds):
+                ours += bench.ask_ours(OURS[name], 5)
+                peer += bench.ask_duckdb(DUCK[name], 5)
+                other += bench.ask_clickhouse(CLICKHOUSE[name], 5)
+            report(name, ours, peer, "ms")
+            report(name, ours, other, "ms", "ClickHouse")
     for name in ("q1", "q6"):
         if name in only:
             ours, peer = [], []

@@ -4,11 +4,16 @@
 //! algorithms of `sequence` for what it does not: order. An answer is a table.
 
 mod events;
+mod funnel;
 mod ground;
 mod history;
+mod hits;
+mod persons;
 mod retention;
 mod table;
 mod trend;
+
+use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 use serde::Deserialize;
@@ -16,8 +21,21 @@ use serde::Serialize;
 
 use crate::error::Error;
 use crate::error::Result;
+use crate::query::Queries;
 
 pub use events::Events;
+pub use funnel::By;
+pub use funnel::Counting;
+pub use funnel::Excluding;
+pub use funnel::FunnelEntry;
+pub use funnel::FunnelOrder;
+pub use funnel::FunnelRequest;
+pub use funnel::FunnelStep;
+pub use funnel::FunnelTies;
+pub use funnel::Listing;
+pub use funnel::Of;
+pub use funnel::Per;
+pub use funnel::Picked;
 pub use ground::Ground;
 pub use retention::CellOf;
 pub use retention::Entry;
@@ -53,4 +71,9 @@ impl Analysis {
             Self::Trend(request) => trend::answer(request, ground).await,
         }
     }
+}
+
+/// Makes those known to SQL that are table functions.
+pub fn register(queries: Queries) -> Result<Queries> {
+    queries.with_table_function(funnel::FUNCTION, Arc::new(funnel::FunnelFunction))
 }

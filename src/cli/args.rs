@@ -92,6 +92,8 @@ pub(crate) enum Command {
     Import(Import),
     /// Write the events of a range of time as gzip JSON lines, at once or as a request
     Export(Box<Export>),
+    /// Answer a funnel that is written as JSON; FUNNEL … in SQL means the same
+    Funnel(Funnel),
     /// Show and change the definitions of events
     Events(Events),
     /// Import, find, tag and merge persons, and see what one of them did
@@ -195,6 +197,25 @@ impl Import {
     pub(crate) fn creates_persons(&self) -> bool {
         !self.no_create_persons
     }
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  echo '{\"steps\":[{\"any\":[{\"event\":\"productView\"}]},{\"any\":[{\"event\":\"purchase\"}]}],\"within\":\"7 days\"}' |
+    milepost funnel -
+
+docs/funnels.md says what a funnel may ask.")]
+pub(crate) struct Funnel {
+    /// A file with one funnel; - is standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// How the answer is written [default: by the name of the -o file, or table]
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<Format>,
+    /// Write the answer to a file, which appears when it is whole
+    #[arg(short = 'o', long = "output", value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]

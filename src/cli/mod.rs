@@ -1,6 +1,7 @@
 //! What a person at a terminal sees.
 
 mod args;
+mod bars;
 mod command;
 mod complete;
 mod demo;
@@ -9,6 +10,7 @@ mod exit;
 mod export;
 mod export_args;
 mod exports;
+mod funnel;
 mod helper;
 mod highlight;
 mod import;
@@ -147,6 +149,12 @@ async fn dispatch(
             };
             let outcome = people::run(&engine, people.command, terminal).await;
             closed(engine, outcome).await
+        }
+        Command::Funnel(asked) => {
+            let text = funnel::read(&asked)?;
+            let (engine, _) = open_beside(config).await?;
+            let done = funnel::run(&engine, &asked, &text, terminal).await;
+            closed(engine, done).await
         }
         Command::Info(info) => {
             let (engine, _) = open_beside(config).await?;

@@ -7,8 +7,14 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Instant;
 
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use futures::Stream;
+use futures::StreamExt;
+
 use crate::cli::args::Sql;
 use crate::cli::args::Text;
+use crate::cli::bars;
 use crate::cli::exit::Given;
 use crate::cli::exit::Outcome;
 use crate::cli::exit::answer;
@@ -28,6 +34,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::sql::Statement;
 use crate::sql::is_complete;
+use crate::sql::is_funnel;
 use crate::sql::parse;
 
 /// A text to run, and the file it is from.
@@ -196,9 +203,36 @@ pub(crate) async fn ask(
         Answer::Rows(rows) => {
             let stays = output.file.is_some() || !output.terminal.stdout;
             let schema = rows.schema();
-            Ok(Told::Rows(output.show(&schema, Watched::new(rows, spinner, stays), started).await?))
+            let rows = Watched::new(rows, spinner, stays);
+            let bars = is_funnel(&statement.text) && draws_bars(output);
+            Ok(Told::Rows(show(rows, &schema, bars, output, started).await?))
         }
         Answer::Done(line) => Ok(Told::Line(line)),
+    }
+}
+
+/// Whether a funnel is shown to a person, who likes bars beside it.
+pub(crate) fn draws_bars(output: &Output) -> bool {
+    output.format == Format::Table && output.file.is_none() && output.terminal.stdout
+}
+
+/// Shows rows, with bars beside them if they are wanted and there are shares.
+pub(crate) async fn show<S>(
+    rows: S,
+    schema: &SchemaRef,
+    bars: bool,
+    output: &Output,
+    started: Instant,
+) -> Result<Shown>
+where
+    S: Stream<Item = Result<RecordBatch>> + Unpin,
+{
+    match bars::schema(schema).filter(|_| bars) {
+        Some(wide) => {
+            let drawn = rows.map(|batch| bars::rows(&wide, &batch?));
+            output.show(&wide, drawn, started).await
+        }
+        None => output.show(schema, rows, started).await,
     }
 }
 

@@ -5,6 +5,7 @@ use futures::FutureExt;
 use futures::TryFutureExt;
 use futures::future::BoxFuture;
 
+use crate::analysis::FunnelRequest;
 use crate::engine::Answer;
 use crate::engine::Engine;
 use crate::engine::Rows;
@@ -56,8 +57,15 @@ impl Engine {
 
     /// Plain SQL over the store as it is now.
     pub(crate) async fn ask(&self, sql: &str) -> Result<Rows> {
-        let rows = self.session().await?.run(sql).await?;
+        let sql = crate::sql::expand(sql)?;
+        let rows = self.session().await?.run(&sql).await?;
         Ok(Rows::new(rows.schema(), rows))
+    }
+
+    /// A funnel over the store as it is now: the statement's and the JSON form's library call.
+    pub async fn funnel(&self, request: &FunnelRequest) -> Result<Rows> {
+        let json = request.to_json()?.replace('\'', "''");
+        self.ask(&format!("SELECT * FROM funnel('{json}')")).await
     }
 
     /// An event with its properties; any other table as the query layer sees it.

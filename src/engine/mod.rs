@@ -115,11 +115,11 @@ impl Engine {
             ..StorageConfig::new(&config.data, clock)
         };
         let storage = Storage::open(storage).await?;
-        let queries = Queries::new(QueryConfig {
+        let queries = crate::analysis::register(Queries::new(QueryConfig {
             memory_bytes: usize::try_from(config.memory_bytes()).unwrap_or(usize::MAX),
             threads: config.thread_count(),
             spill_dir: storage.layout().spill(),
-        })?;
+        })?)?;
         let system = system::tables(&storage, &config);
         let exports = Exports::new(Arc::clone(&storage), config.thread_count(), Retries::default());
         let importing = Arc::new(Mutex::default());

@@ -11,6 +11,7 @@ mod functions;
 mod hot;
 mod layout;
 mod merged;
+mod named;
 mod names;
 mod people;
 mod person_set;
@@ -22,13 +23,15 @@ mod source;
 mod statement;
 mod system;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod uniques;
 mod whole;
 mod wording;
 
+pub(crate) use named::NamedTable;
+pub(crate) use named::in_range;
 pub use names::FunctionHelp;
 pub use names::Names;
 pub use names::TableNames;

@@ -15,6 +15,7 @@ use arrow::record_batch::RecordBatch;
 use arrow::record_batch::RecordBatchOptions;
 use datafusion::catalog::CatalogProviderList;
 use datafusion::catalog::MemoryCatalogProviderList;
+use datafusion::catalog::TableFunctionImpl;
 use datafusion::common::config::Dialect;
 use datafusion::datasource::physical_plan::FileGroup;
 use datafusion::datasource::physical_plan::FileScanConfig;
@@ -113,7 +114,17 @@ impl Queries {
         for function in functions::aggregates() {
             state.register_udaf(function).internal(described)?;
         }
+        for function in functions::windows() {
+            state.register_udwf(function).internal(described)?;
+        }
         Ok(Self { base: Arc::new(state), hot: Arc::new(HotColumns::new(hot_bytes(&config))), url })
+    }
+
+    /// The same with a table function more; analyses, which lie above, are such.
+    pub fn with_table_function(self, name: &str, function: Arc<dyn TableFunctionImpl>) -> Result<Self> {
+        let mut state = self.base.as_ref().clone();
+        state.register_udtf(name, function);
+        Ok(Self { base: Arc::new(state), ..self })
     }
 
     /// A session over a snapshot, whose files are in `store`, with `system` as the tables `system.*`.

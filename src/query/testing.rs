@@ -171,8 +171,13 @@ impl TestLake {
 }
 
 fn queries(memory_bytes: usize) -> Queries {
+    queries_of(memory_bytes, 2)
+}
+
+/// What all sessions share, with so much memory and so many threads.
+pub(crate) fn queries_of(memory_bytes: usize, threads: usize) -> Queries {
     let spill_dir = std::env::temp_dir().join("milepost-query-tests");
-    Queries::new(QueryConfig { memory_bytes, threads: 2, spill_dir }).unwrap()
+    Queries::new(QueryConfig { memory_bytes, threads, spill_dir }).unwrap()
 }
 
 fn parquet_bytes(rows: &RecordBatch) -> Vec<u8> {

@@ -1,6 +1,8 @@
 //! A cursor over the tokens of one statement that says in one voice what it expected and where.
 
 use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::Location;
 use datafusion::sql::sqlparser::tokenizer::Token;
 use datafusion::sql::sqlparser::tokenizer::TokenWithSpan;
@@ -224,6 +226,86 @@ impl Cursor {
                 return Ok(Some(self.between(start.unwrap_or(end), end).to_owned()));
             }
         }
+    }
+
+    /// An expression of SQL, as text, which ends where it cannot go on; one of these words ends it, too, outside
+    /// parentheses.
+    pub(crate) fn whole_expression(&mut self, ends: &[&[&str]]) -> Result<String> {
+        let start = self.at;
+        let mut depth = 0_usize;
+        let mut end = self.tokens.len();
+        let mut ahead = Self { text: String::new(), tokens: self.tokens.clone(), at: start, end: self.end };
+        while let Some(token) = ahead.peek() {
+            match token {
+                Token::LParen => depth += 1,
+                Token::RParen => depth = depth.saturating_sub(1),
+                _ if depth == 0 && ends.iter().any(|words| ahead.is(words)) => {
+                    end = ahead.at;
+                    break;
+                }
+                _ => {}
+            }
+            ahead.at += 1;
+        }
+        let tokens = self.tokens[start..end].to_vec();
+        if tokens.is_empty() {
+            return Err(self.expected("a condition"));
+        }
+        let mut parser = Parser::new(&GenericDialect {}).with_tokens_with_locations(tokens);
+        if let Err(error) = parser.parse_expr() {
+            let (ParserError::TokenizerError(said) | ParserError::ParserError(said)) = error else {
+                return Err(Error::invalid("the condition is nested too deeply").at(self.place()));
+            };
+            self.at = (start + parser.index()).saturating_sub(1).max(start).min(end);
+            let said = said.split(" at Line:").next().unwrap_or_default();
+            let said = said.replace("Expected: ", "expected ").replace(", found: ", ", found ");
+            return Err(Error::invalid(said.replace("found EOF", "found the end")).at(self.place()));
+        }
+        self.at = start + parser.index();
+        let from = self.offset(self.tokens[start].span.start);
+        let to = self.offset(self.tokens[self.at - 1].span.end);
+        Ok(self.text.get(from..to).unwrap_or_default().to_owned())
+    }
+
+    /// Where in the text a place is, in bytes.
+    fn offset(&self, at: Location) -> usize {
+        let line_start: usize = self
+            .text
+            .split_inclusive('\n')
+            .take(usize::try_from(at.line.saturating_sub(1)).unwrap_or(usize::MAX))
+            .map(str::len)
+            .sum();
+        let column = usize::try_from(at.column.saturating_sub(1)).unwrap_or(usize::MAX);
+        let rest = &self.text[line_start..];
+        line_start + rest.char_indices().nth(column).map_or(rest.len(), |(at, _)| at)
+    }
+
+    /// Where the next token starts, in bytes.
+    pub(crate) fn start(&self) -> usize {
+        self.tokens.get(self.at).map_or(self.text.len(), |one| self.offset(one.span.start))
+    }
+
+    /// Where the last token taken ends, in bytes.
+    pub(crate) fn stop(&self) -> usize {
+        let last = self.at.checked_sub(1).and_then(|at| self.tokens.get(at));
+        last.map_or(0, |one| self.offset(one.span.end))
+    }
+
+    /// Whether this symbol comes next.
+    pub(crate) fn is_symbol(&self, symbol: &Token) -> bool {
+        self.peek() == Some(symbol)
+    }
+
+    /// Whether the token after the next is so.
+    pub(crate) fn is_followed_by(&self, so: impl Fn(&Token) -> bool) -> bool {
+        self.tokens.get(self.at + 1).is_some_and(|one| so(&one.token))
+    }
+
+    /// Passes the next token by.
+    pub(crate) fn skip(&mut self) -> Option<Token> {
+        let token = self.peek().cloned();
+        self.at += usize::from(token.is_some());
+        token
     }
 
     /// The place of the next token.

@@ -2,7 +2,9 @@
 
 mod clauses;
 mod cursor;
+mod expand;
 mod export;
+mod funnel;
 mod parser;
 mod people;
 mod questions;
@@ -12,6 +14,8 @@ mod split;
 mod statement;
 mod trend;
 
+pub use expand::expand;
+pub use expand::is_funnel;
 pub use parser::parse;
 pub use people::PeopleStatement;
 pub use people::Who;

@@ -10,6 +10,7 @@ mod durability;
 mod events_api;
 mod export;
 mod first_contact;
+mod funnels;
 mod hostile;
 mod import;
 mod mistakes;

@@ -4,6 +4,8 @@ mod days;
 pub(crate) mod external;
 pub(crate) mod json_text;
 mod percentile;
+mod sequences;
+mod sessionize;
 mod sum;
 pub(crate) mod unique_persons;
 
@@ -13,10 +15,13 @@ use arrow::array::BooleanArray;
 use arrow::buffer::NullBuffer;
 use datafusion::logical_expr::AggregateUDF;
 use datafusion::logical_expr::ScalarUDF;
+use datafusion::logical_expr::WindowUDF;
 
 use crate::query::functions::days::Kind;
 use crate::query::functions::days::ZoneFunction;
 use crate::query::functions::percentile::PercentileCont;
+use crate::query::functions::sequences::Sequence;
+use crate::query::functions::sessionize::Sessionize;
 use crate::query::functions::sum::ExactSum;
 use crate::query::functions::unique_persons::UniquePersons;
 
@@ -38,7 +43,15 @@ pub(crate) fn aggregates() -> Vec<Arc<AggregateUDF>> {
         Arc::new(AggregateUDF::from(ExactSum::new())),
         Arc::new(AggregateUDF::from(PercentileCont::new())),
         unique_persons(),
+        Arc::new(AggregateUDF::from(Sequence::new(sequences::Kind::WindowFunnel))),
+        Arc::new(AggregateUDF::from(Sequence::new(sequences::Kind::Match))),
+        Arc::new(AggregateUDF::from(Sequence::new(sequences::Kind::Count))),
     ]
+}
+
+/// The functions over windows of rows.
+pub(crate) fn windows() -> Vec<Arc<WindowUDF>> {
+    vec![Arc::new(WindowUDF::from(Sessionize::new()))]
 }
 
 pub(crate) fn unique_persons() -> Arc<AggregateUDF> {

@@ -6,6 +6,7 @@ mod memory;
 mod merged;
 mod mistakes;
 mod numbers;
+mod sequences;
 mod tables;
 
 use std::sync::Arc;

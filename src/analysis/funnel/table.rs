@@ -1,0 +1,101 @@
+//! `funnel('{…}')`: the table function that answers a request, and the plan behind it.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::catalog::Session;
+use datafusion::catalog::TableFunctionArgs;
+use datafusion::catalog::TableFunctionImpl;
+use datafusion::catalog::TableProvider;
+use datafusion::common::Result;
+use datafusion::common::internal_err;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::TableType;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::projection::ProjectionExec;
+
+use crate::analysis::funnel::FunnelRequest;
+use crate::analysis::funnel::answer;
+use crate::analysis::funnel::fast::FunnelExec;
+use crate::analysis::funnel::plan;
+use crate::analysis::funnel::question::FunnelQuestion;
+use crate::analysis::hits::external;
+use crate::analysis::persons::PersonsExec;
+use crate::error::Error;
+
+/// The name of the table function.
+pub(crate) const FUNCTION: &str = "funnel";
+
+/// `funnel('{"steps": …}')`.
+#[derive(Debug)]
+pub(crate) struct FunnelFunction;
+
+impl TableFunctionImpl for FunnelFunction {
+    fn call_with_args(&self, args: TableFunctionArgs<'_, '_>) -> Result<Arc<dyn TableProvider>> {
+        let text = match args.exprs() {
+            [Expr::Literal(value, _)] => value.try_as_str().flatten(),
+            _ => None,
+        };
+        let Some(text) = text else {
+            let message =
+                "funnel(…) takes one constant text: a funnel as JSON; FUNNEL a, b WITHIN 7 DAYS is shorter";
+            return Err(external(Error::invalid(message)));
+        };
+        // A place in the text of the request is none in the statement.
+        let request =
+            FunnelRequest::parse(text).map_err(|error| external(Error::invalid(error.to_string())))?;
+        request.read().map_err(external)?;
+        Ok(Arc::new(FunnelTable { schema: answer::schema(&request), request }))
+    }
+}
+
+/// The answer of one request.
+#[derive(Debug)]
+struct FunnelTable {
+    request: FunnelRequest,
+    schema: SchemaRef,
+}
+
+#[async_trait]
+impl TableProvider for FunnelTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::View
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        _limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let Some(state) = state.as_any().downcast_ref::<SessionState>() else {
+            return internal_err!("a funnel is asked in a session");
+        };
+        let read = self.request.read().map_err(external)?;
+        let (events, places) = plan::plan(&self.request, &read, state).await.map_err(external)?;
+        let hits = Box::pin(state.create_physical_plan(&events)).await?;
+        let question =
+            FunnelQuestion { request: self.request.clone(), read, places, schema: Arc::clone(&self.schema) };
+        let question = Arc::new(question);
+        let exec: Arc<dyn ExecutionPlan> = if FunnelExec::answers(&self.request) {
+            Arc::new(FunnelExec::new(question, hits))
+        } else {
+            Arc::new(PersonsExec::new(question, hits))
+        };
+        let Some(chosen) = projection else { return Ok(exec) };
+        let columns = chosen.iter().map(|at| {
+            let name = self.schema.field(*at).name().clone();
+            (Arc::new(Column::new(&name, *at)) as Arc<dyn PhysicalExpr>, name)
+        });
+        Ok(Arc::new(ProjectionExec::try_new(columns.collect::<Vec<_>>(), exec)?))
+    }
+}
