@@ -29,6 +29,7 @@ use crate::storage::merge;
 use crate::storage::object;
 use crate::storage::parquet::DataFileWriter;
 use crate::storage::pool;
+use crate::storage::shape;
 use crate::storage::steps::Step;
 use crate::storage::write;
 use crate::time::Day;
@@ -224,6 +225,8 @@ fn rewrite(
     let mut files = Vec::new();
     let mut open: Option<(String, DataFileWriter, usize)> = None;
     let inputs: Vec<PathBuf> = rewrite.inputs.iter().map(|file| layout.local(&file.path)).collect();
+    let (schema, times) = shape::of_files(schema, &inputs)?;
+    let schema = &schema;
     merge::merge(&inputs, schema, |rows: &RecordBatch| {
         let mut from = 0;
         while from < rows.num_rows() {
@@ -232,7 +235,7 @@ fn rewrite(
                 None => {
                     let name = format!("c-{}", uuid::Uuid::new_v4().simple());
                     let path = layout::data_path(id, rewrite.day, &name)?;
-                    let writer = DataFileWriter::create(&layout.local(&path), schema, rows_each)?;
+                    let writer = DataFileWriter::create(&layout.local(&path), schema, rows_each, times)?;
                     (path, writer, rows_each)
                 }
             };
