@@ -35,6 +35,7 @@ pub struct Micros(pub i64);
 pub struct Day(pub i32);
 
 pub const MICROS_PER_DAY: i64 = 86_400_000_000;
+pub const MICROS_PER_MILLI: i64 = 1_000;
 
 /// From `start`, up to but without `end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

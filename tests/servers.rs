@@ -65,11 +65,23 @@ fn deltalake_and_duckdb_read_the_tables_as_they_are() {
     store.sql("ALTER EVENT cdPurchased ADD (note STRING)").fine();
     let line = r#"{"definitionId":"cdPurchased","externalPersonId":"new","occurredTime":"1998-07-01T00:00:00Z","properties":{"amount":1,"price":9.5,"note":"late"}}"#;
     store.import("late", line).fine();
+    // A day with a time between two milliseconds, so its file keeps microseconds, and the others milliseconds.
+    let line = r#"{"definitionId":"cdPurchased","externalPersonId":"new","occurredTime":"1998-07-02T00:00:00.001001Z","properties":{"amount":1,"price":9.5}}"#;
+    store.import("later", line).fine();
     let table = store.path("data").join("lake/cdPurchased");
     for reader in ["deltalake", "duckdb"] {
         let found = python(&interpreter, "read_lake.py", &[reader, text(&table)]);
         let found: Vec<_> = found.lines().map(str::to_owned).collect();
         assert_eq!(found, counts_by_day(&store, "cdPurchased"), "{reader}");
+        for (since, right) in [
+            ("1998-07-01T00:00:00Z", vec!["1998-07-01,1,1", "1998-07-02,1,1"]),
+            ("1998-07-01T00:00:00.000001Z", vec!["1998-07-02,1,1"]),
+            ("1998-07-02T00:00:00.001001Z", vec!["1998-07-02,1,1"]),
+            ("1998-07-02T00:00:00.001002Z", vec![]),
+        ] {
+            let found = python(&interpreter, "read_lake.py", &[reader, text(&table), since]);
+            assert_eq!(found.lines().collect::<Vec<_>>(), right, "{reader} since {since}");
+        }
     }
 }
 

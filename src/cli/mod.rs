@@ -15,6 +15,7 @@ mod helper;
 mod highlight;
 mod import;
 mod key;
+mod memory;
 mod people;
 mod print;
 mod progress;
@@ -69,6 +70,9 @@ pub fn refuse(refusal: &clap::Error) -> ExitCode {
 
 fn begin(args: Args, serve: Serve) -> Result<Outcome> {
     let config = config(args.store)?;
+    if matches!(args.command, Some(Command::Import(_) | Command::Compact)) {
+        memory::keep_freed_pages();
+    }
     let mut builder = Builder::new_multi_thread();
     builder.enable_all();
     if let Some(threads) = config.threads {

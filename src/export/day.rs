@@ -34,6 +34,7 @@ use crate::export::json::Part;
 use crate::export::json::RowShape;
 use crate::schema::OCCURRED_TIME;
 use crate::schema::SEQ;
+use crate::storage;
 use crate::time::Day;
 use crate::time::MICROS_PER_DAY;
 use crate::time::Micros;
@@ -90,7 +91,7 @@ impl OpenedFile {
         let mut filters: Vec<Box<dyn ArrowPredicate>> = Vec::new();
         if let Some(range) = range {
             let mask = ProjectionMask::columns(builder.parquet_schema(), [OCCURRED_TIME]);
-            filters.push(Box::new(ArrowPredicateFn::new(mask, move |batch| in_range(&batch, range))));
+            filters.push(Box::new(ArrowPredicateFn::new(mask, move |batch| in_range(batch, range))));
         }
         if let Some(seen) = seen {
             let mask = ProjectionMask::columns(builder.parquet_schema(), [SEQ]);
@@ -101,7 +102,7 @@ impl OpenedFile {
         }
         let mut parts = Vec::new();
         for batch in builder.build().internal(reading)? {
-            parts.push(Part::of(shape, &batch.internal(reading)?)?);
+            parts.push(Part::of(shape, &storage::in_micros(batch.internal(reading)?)?)?);
         }
         Ok(parts)
     }
@@ -134,7 +135,8 @@ fn with_views(field: &FieldRef) -> FieldRef {
     Arc::new(Field::clone(field).with_data_type(kind))
 }
 
-fn in_range(batch: &RecordBatch, range: TimeRange) -> Result<BooleanArray, ArrowError> {
+fn in_range(batch: RecordBatch, range: TimeRange) -> Result<BooleanArray, ArrowError> {
+    let batch = storage::in_micros(batch).map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
     let times = batch
         .column(0)
         .as_primitive_opt::<TimestampMicrosecondType>()

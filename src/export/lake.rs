@@ -24,6 +24,7 @@ use parquet::file::metadata::ParquetMetaDataReader;
 use crate::error::Context;
 use crate::error::Error;
 use crate::error::Result;
+use crate::storage;
 
 /// A data file whose footer was read.
 pub(crate) async fn open(
@@ -35,7 +36,7 @@ pub(crate) async fn open(
     builder.unavailable(|| format!("could not read \"{path}\""))
 }
 
-/// These columns of a data file, as far as it has them.
+/// These columns of a data file, as far as it has them, times in microseconds.
 pub(crate) async fn columns(
     lake: Arc<dyn ObjectStore>,
     path: &str,
@@ -54,7 +55,10 @@ pub(crate) fn rows(
     let mask = ProjectionMask::columns(builder.parquet_schema(), names.iter().copied());
     let rows = builder.with_projection(mask).build().unavailable(|| message.clone())?;
     Ok(rows
-        .map(move |batch| batch.map_err(|error| Error::unavailable(message.clone()).with_source(error)))
+        .map(move |batch| {
+            let batch = batch.map_err(|error| Error::unavailable(message.clone()).with_source(error))?;
+            storage::in_micros(batch)
+        })
         .boxed())
 }
 

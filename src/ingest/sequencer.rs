@@ -34,6 +34,7 @@ use crate::storage::Batch;
 use crate::storage::catalog::RejectedRow;
 use crate::storage::catalog::SourceState;
 use crate::storage::event_ids::EventIds;
+use crate::storage::event_ids::GROUP;
 use crate::storage::event_ids::Verdict;
 use crate::time::Micros;
 
@@ -128,7 +129,12 @@ impl Sequencer {
     /// Takes the rows of one chunk.
     pub(crate) fn take(&mut self, input: &Input<'_>, checked: Checked, ids: &mut EventIds) -> Result<Counts> {
         self.report.rows += checked.rows;
-        let known = |key, fingerprint| ids.check(key, fingerprint);
+        let groups = checked.events.chunks(GROUP);
+        let strangers: Vec<u64> =
+            groups.map(|group| ids.strangers(group.iter().map(|event| event.key))).collect();
+        let known = |at: usize, key, fingerprint| {
+            ids.check_one_of(strangers[at / GROUP], at % GROUP, key, fingerprint)
+        };
         let Decided { mut counts, refused } = self.decide(input, checked, known, |_| {})?;
         counts.refused = u64::try_from(refused.len()).unwrap_or(u64::MAX);
         self.report.stored += counts.stored;
@@ -148,7 +154,7 @@ impl Sequencer {
         &mut self,
         input: &Input<'_>,
         checked: Checked,
-        mut known: impl FnMut(u128, u64) -> Result<Verdict>,
+        mut known: impl FnMut(usize, u128, u64) -> Result<Verdict>,
         mut tell: impl FnMut(Taken<'_>),
     ) -> Result<Decided> {
         let Checked { rows: _, events, tables, claims, rejections } = checked;
@@ -156,7 +162,7 @@ impl Sequencer {
         let mut refused: Vec<Rejection> = rejections;
         let mut resolved: Vec<Option<Result<PersonId, Box<Refusal>>>> = vec![None; claims.len()];
         let mut sorted: Vec<Sorted> = tables.iter().map(|table| Sorted::with_capacity(table.rows)).collect();
-        for event in &events {
+        for (nth, event) in events.iter().enumerate() {
             let table = &tables[event.table];
             let place = &mut sorted[event.table];
             let person = match event.person {
@@ -167,7 +173,7 @@ impl Sequencer {
             };
             let verdict = match person {
                 Err(refusal) => Err(refusal),
-                Ok(person) => match known(event.key, fingerprint::of_person(event.payload, person))? {
+                Ok(person) => match known(nth, event.key, fingerprint::of_person(event.payload, person))? {
                     Verdict::New => Ok(Some(person)),
                     Verdict::Duplicate => Ok(None),
                     Verdict::Conflict => Err(conflict(table, place.keep.len())),

@@ -11,6 +11,7 @@ mod functions;
 mod hot;
 mod layout;
 mod merged;
+mod millis;
 mod named;
 mod names;
 mod people;

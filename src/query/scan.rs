@@ -49,6 +49,7 @@ use crate::query::layout::SqlColumn;
 use crate::query::layout::shown;
 use crate::query::layout::time_type;
 use crate::query::merged::Resolved;
+use crate::query::millis::MillisAdapters;
 use crate::query::source::LakeSource;
 use crate::query::whole::Whole;
 use crate::schema::Columns;
@@ -127,6 +128,7 @@ impl Scan<'_> {
             .with_statistics(statistics_of(self.files.iter().map(LakeFile::file), &schema))
             .with_output_ordering(order)
             .with_limit(self.limit)
+            .with_expr_adapter(Some(Arc::new(MillisAdapters)))
             .build();
         Ok(DataSourceExec::from_data_source(config))
     }

@@ -34,6 +34,7 @@ use crate::schema::Definition;
 use crate::schema::Property;
 use crate::schema::Registry;
 use crate::storage::People;
+use crate::storage::Times;
 use crate::storage::snapshot::DataFile;
 use crate::storage::snapshot::Snapshot;
 use crate::storage::snapshot::TableFiles;
@@ -88,8 +89,20 @@ impl TestLake {
 
     /// Writes one file of one day; `properties` in the order of the definition, a value for each row.
     pub(crate) async fn write(&mut self, id: &str, day: Day, rows: &[Row], properties: Vec<ArrayRef>) {
+        let rows: Vec<Row> = rows.iter().map(|row| (row.0, row.1 * 1_000_000, row.2)).collect();
+        self.write_exactly(id, day, &rows, properties).await;
+    }
+
+    /// The same with the microsecond of the day in the place of the second.
+    pub(crate) async fn write_exactly(
+        &mut self,
+        id: &str,
+        day: Day,
+        rows: &[Row],
+        properties: Vec<ArrayRef>,
+    ) {
         let schema = Arc::clone(Columns::of(&self.definitions[id]).file_schema());
-        let times: Vec<i64> = rows.iter().map(|row| day.start().0 + row.1 * 1_000_000).collect();
+        let times: Vec<i64> = rows.iter().map(|row| day.start().0 + row.1).collect();
         let utc = |times: Vec<i64>| TimestampMicrosecondArray::from(times).with_timezone("UTC");
         let seqs: Vec<i64> = rows.iter().enumerate().map(|(at, _)| self.seq + 1 + at as i64).collect();
         self.seq += rows.len() as i64;
@@ -111,7 +124,8 @@ impl TestLake {
 
         let number = self.files[id].len();
         let path = format!("lake/{id}/day={}/{number}.parquet", day.iso());
-        let bytes = parquet_bytes(&sorted);
+        let kept = Times::that_keep(times.iter().copied());
+        let bytes = parquet_bytes(&kept.of_rows(&sorted, &kept.schema(sorted.schema_ref())).unwrap());
         let persons = rows.iter().map(|row| row.0);
         let file = DataFile {
             path: path.clone(),

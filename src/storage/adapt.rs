@@ -1,4 +1,5 @@
-//! Brings rows of an older version of a definition to the columns of a newer one: what was added since is NULL.
+//! Brings rows of an older version of a definition to the columns of a newer one: what was added since is NULL, and
+//! times that a file keeps in milliseconds are in microseconds.
 
 use std::sync::Arc;
 
@@ -10,8 +11,11 @@ use arrow::array::RecordBatch;
 use arrow::array::RecordBatchOptions;
 use arrow::array::StructArray;
 use arrow::array::new_null_array;
+use arrow::compute::CastOptions;
+use arrow::compute::cast_with_options;
 use arrow::datatypes::DataType;
 use arrow::datatypes::SchemaRef;
+use arrow::datatypes::TimeUnit;
 
 use crate::error::Context;
 use crate::error::Error;
@@ -62,6 +66,14 @@ fn to_type(column: &ArrayRef, wanted: &DataType) -> Result<ArrayRef> {
             let made =
                 StructArray::try_new_with_length(parts.clone(), columns, held.nulls().cloned(), held.len());
             Ok(Arc::new(made.internal(doing)?))
+        }
+        (
+            DataType::Timestamp(TimeUnit::Millisecond, zone),
+            DataType::Timestamp(TimeUnit::Microsecond, wanted),
+        ) if zone == wanted => {
+            let options = CastOptions { safe: false, ..CastOptions::default() };
+            cast_with_options(column, &DataType::Timestamp(TimeUnit::Microsecond, wanted.clone()), &options)
+                .internal(doing)
         }
         _ => Err(Error::internal(doing())),
     }

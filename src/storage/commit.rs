@@ -103,26 +103,25 @@ impl Storage {
         let writing = self.mark.begin()?;
         let Batch { events, persons, sources, rejected, replayed, last_seq, log_position, renumber } = batch;
 
-        let run = match self.seal(number, log_position.is_some()).await {
-            Ok(run) => run,
-            Err(error) => {
-                self.abandon(&[], log_position)?;
+        let seal = async {
+            let run = self.seal(number, log_position.is_some()).await;
+            if run.is_ok() {
+                // Nobody listens where the whole commit is waited for.
+                let _ = sealed.send(());
+            }
+            run
+        };
+        // Ids go to one file and events to many others, so there is work for two threads.
+        let (run, files) = match tokio::join!(seal, self.write_events(number, events, renumber)) {
+            (Ok(run), Ok(files)) => (run, files),
+            (run, files) => {
+                self.abandon(files.as_deref().unwrap_or_default(), log_position)?;
                 writing.done();
-                return Err(error);
+                let error = run.err().or(files.err());
+                return Err(error.unwrap_or_else(|| Error::internal("a batch was not written")));
             }
         };
-        // Nobody listens where the whole commit is waited for.
-        let _ = sealed.send(());
         self.reached(Step::IdsSealed)?;
-
-        let files = match self.write_events(number, events, renumber).await {
-            Ok(files) => files,
-            Err(error) => {
-                self.abandon(&[], log_position)?;
-                writing.done();
-                return Err(error);
-            }
-        };
         self.reached(Step::FilesWritten)?;
 
         let record = BatchRecord {
@@ -219,7 +218,14 @@ impl Storage {
         let storage = Arc::clone(self);
         let work = move || {
             let record = |old: &[String], new: &str| storage.catalog.replace_id_runs(old, &[new.to_owned()]);
-            storage.event_ids()?.merge(record)
+            loop {
+                // Ids are checked while the new run is written.
+                let Some(due) = storage.event_ids()?.merge_due() else {
+                    return Ok(());
+                };
+                let merged = due.write()?;
+                storage.event_ids()?.adopt(merged, record)?;
+            }
         };
         tokio::task::spawn_blocking(work)
             .await

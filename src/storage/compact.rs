@@ -5,14 +5,13 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use tokio::sync::mpsc;
 
 use crate::error::Context;
 use crate::error::Error;
@@ -23,12 +22,12 @@ use crate::storage::DataFile;
 use crate::storage::FileRecord;
 use crate::storage::Layout;
 use crate::storage::Storage;
-use crate::storage::TableFiles;
 use crate::storage::layout;
 use crate::storage::merge;
 use crate::storage::object;
 use crate::storage::parquet::DataFileWriter;
 use crate::storage::pool;
+use crate::storage::shape;
 use crate::storage::steps::Step;
 use crate::storage::write;
 use crate::time::Day;
@@ -118,10 +117,10 @@ impl Storage {
         loop {
             let snapshot = self.snapshot().await?;
             let target = self.config.target_file_bytes;
-            let work: Vec<(Arc<TableFiles>, Vec<Rewrite>)> = snapshot
+            let work: Vec<(Arc<Definition>, Vec<Rewrite>)> = snapshot
                 .tables
                 .values()
-                .map(|table| (Arc::clone(table), pick(&on_disk(&table.files), target)))
+                .map(|table| (Arc::clone(&table.definition), pick(&on_disk(&table.files), target)))
                 .filter(|(_, rewrites)| !rewrites.is_empty())
                 .collect();
             drop(snapshot);
@@ -130,55 +129,85 @@ impl Storage {
             }
             let inputs = work.iter().flat_map(|(_, rewrites)| rewrites).flat_map(|one| &one.inputs);
             planned += inputs.map(|file| file.bytes).sum::<u64>();
-            for (table, rewrites) in work {
-                let definition = Arc::clone(&table.definition);
-                drop(table);
-                let done = Arc::clone(&done);
-                let on_progress = Arc::clone(progress);
-                let report = move |bytes: u64| {
-                    let bytes_done = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
-                    on_progress(CompactProgress { bytes_done, bytes_total: planned });
-                };
-                self.compact_table(&definition, rewrites, report, &mut total).await?;
-            }
+            let done = Arc::clone(&done);
+            let on_progress = Arc::clone(progress);
+            let report = move |bytes: u64| {
+                let bytes_done = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
+                on_progress(CompactProgress { bytes_done, bytes_total: planned });
+            };
+            self.rewrite_tables(work, report, &mut total).await?;
         }
         let _alone = self.committing.lock().await;
         total.files_removed = self.sweep(self.config.grace).await?;
         Ok(total)
     }
 
-    async fn compact_table(
+    /// Rewrites the files of all tables in one pool, and puts those of a table in place when its last one is written.
+    async fn rewrite_tables(
         self: &Arc<Self>,
-        definition: &Arc<Definition>,
-        rewrites: Vec<Rewrite>,
+        work: Vec<(Arc<Definition>, Vec<Rewrite>)>,
         report: impl Fn(u64) + Send + Sync + 'static,
         total: &mut Compacted,
     ) -> Result<()> {
         let writing = self.mark.begin()?;
-        let old: Vec<DataFile> = rewrites.iter().flat_map(|one| one.inputs.clone()).collect();
+        let mut tables = Vec::with_capacity(work.len());
+        let mut jobs = Vec::new();
+        for (at, (definition, mut rewrites)) in work.into_iter().enumerate() {
+            tables.push(Compacting {
+                definition: Arc::clone(&definition),
+                left: rewrites.len(),
+                old: rewrites.iter().flat_map(|one| one.inputs.clone()).collect(),
+                new: Vec::new(),
+            });
+            rewrites.sort_by_key(|one| Reverse(one.inputs.iter().map(|file| file.bytes).sum::<u64>()));
+            jobs.extend(rewrites.into_iter().map(|one| (at, Arc::clone(&definition), one)));
+        }
+        let (written, mut answers) = mpsc::unbounded_channel();
         let storage = Arc::clone(self);
-        let table = Arc::clone(definition);
-        let work = move || rewrite_all(&storage.layout, storage.config.threads, &table, rewrites, report);
-        let new = tokio::task::spawn_blocking(work)
-            .await
-            .internal(|| "the rewriting of files broke off".to_owned())??;
+        let rewriting = tokio::task::spawn_blocking(move || {
+            pool::run(storage.config.threads, jobs, |(at, definition, one)| {
+                let files = rewrite(&storage.layout, &definition, &one)?;
+                report(one.inputs.iter().map(|file| file.bytes).sum());
+                // Nobody listens any more when a table could not be changed, which is told there.
+                written.send((at, files)).internal(|| "a compaction was given up".to_owned())
+            })
+        });
+        let mut placed = Ok(());
+        while placed.is_ok()
+            && let Some((at, files)) = answers.recv().await
+        {
+            let table: &mut Compacting = &mut tables[at];
+            table.left -= 1;
+            table.new.extend(files);
+            if table.left == 0 {
+                placed = self.put_in_place(table, total).await;
+            }
+        }
+        drop(answers);
+        let rewritten = rewriting.await.internal(|| "the rewriting of files broke off".to_owned())?;
+        placed?;
+        rewritten?;
+        writing.done();
+        Ok(())
+    }
+
+    async fn put_in_place(self: &Arc<Self>, table: &Compacting, total: &mut Compacted) -> Result<()> {
+        let Compacting { definition, old, new, .. } = table;
         self.reached(Step::Rewritten)?;
         let replaced = {
             let _turn = self.committing.lock().await;
-            self.tables.replace(definition, &old, &new, self.config.clock.now()).await?
+            self.tables.replace(definition, old, new, self.config.clock.now()).await?
         };
         self.reached(Step::Replaced)?;
         if !replaced {
-            for file in &new {
+            for file in new {
                 object::remove_file(&self.layout.local(&file.path))?;
             }
-            writing.done();
             return Err(Error::conflict(format!(
                 "somebody else changed the files of \"{}\" while they were compacted; try again",
                 definition.id
             )));
         }
-        writing.done();
         total.files_before += old.len() as u64;
         total.files_after += new.len() as u64;
         total.rows += old.iter().map(|file| file.rows).sum::<u64>();
@@ -186,44 +215,26 @@ impl Storage {
     }
 }
 
-/// Writes what the inputs become; durable when this returns. When it fails, what it wrote are orphans, which the next
-/// start-up removes.
-fn rewrite_all(
-    layout: &Layout,
-    threads: usize,
-    definition: &Definition,
-    mut rewrites: Vec<Rewrite>,
-    report: impl Fn(u64) + Sync,
-) -> Result<Vec<FileRecord>> {
-    let columns = Columns::of(definition);
-    let schema = columns.file_schema();
-    rewrites.sort_by_key(|one| Reverse(one.inputs.iter().map(|file| file.bytes).sum::<u64>()));
-    let written = pool::run(threads, rewrites, |one| {
-        let files = rewrite(layout, definition, schema, &one)?;
-        report(one.inputs.iter().map(|file| file.bytes).sum());
-        Ok(files)
-    })?;
-    let written: Vec<FileRecord> = written.into_iter().flatten().collect();
-    let folders: BTreeSet<PathBuf> =
-        written.iter().filter_map(|file| layout.local(&file.path).parent().map(PathBuf::from)).collect();
-    for folder in folders {
-        object::sync_folder(&folder)?;
-    }
-    Ok(written)
+/// A table whose files are being rewritten.
+struct Compacting {
+    definition: Arc<Definition>,
+    /// Rewrites that are not done yet.
+    left: usize,
+    old: Vec<DataFile>,
+    new: Vec<FileRecord>,
 }
 
-fn rewrite(
-    layout: &Layout,
-    definition: &Definition,
-    schema: &SchemaRef,
-    rewrite: &Rewrite,
-) -> Result<Vec<FileRecord>> {
+/// Writes what the inputs become; durable when this returns. When it fails, what it wrote are orphans, which the next
+/// start-up removes.
+fn rewrite(layout: &Layout, definition: &Definition, rewrite: &Rewrite) -> Result<Vec<FileRecord>> {
     let rows: u64 = rewrite.inputs.iter().map(|file| file.rows).sum();
     let rows_each = usize::try_from(rows.div_ceil(rewrite.outputs)).unwrap_or(usize::MAX).max(1);
     let id = definition.id.as_str();
     let mut files = Vec::new();
     let mut open: Option<(String, DataFileWriter, usize)> = None;
     let inputs: Vec<PathBuf> = rewrite.inputs.iter().map(|file| layout.local(&file.path)).collect();
+    let (schema, times) = shape::of_files(Columns::of(definition).file_schema(), &inputs)?;
+    let schema = &schema;
     merge::merge(&inputs, schema, |rows: &RecordBatch| {
         let mut from = 0;
         while from < rows.num_rows() {
@@ -232,7 +243,7 @@ fn rewrite(
                 None => {
                     let name = format!("c-{}", uuid::Uuid::new_v4().simple());
                     let path = layout::data_path(id, rewrite.day, &name)?;
-                    let writer = DataFileWriter::create(&layout.local(&path), schema, rows_each)?;
+                    let writer = DataFileWriter::create(&layout.local(&path), schema, rows_each, times)?;
                     (path, writer, rows_each)
                 }
             };
@@ -249,6 +260,11 @@ fn rewrite(
     })?;
     if let Some((path, writer, _)) = open {
         files.push(write::record(id, rewrite.day, path, writer.finish()?));
+    }
+    if let Some(folder) = files.first().map(|file| layout.local(&file.path))
+        && let Some(folder) = folder.parent()
+    {
+        object::sync_folder(folder)?;
     }
     Ok(files)
 }

@@ -5,12 +5,14 @@ use arrow::array::RecordBatch;
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::Int64Type;
 use arrow::datatypes::TimestampMicrosecondType;
+use arrow::datatypes::TimestampMillisecondType;
 
 use crate::error::Error;
 use crate::error::Result;
 use crate::schema::OCCURRED_TIME;
 use crate::schema::PERSON_ID;
 use crate::schema::SEQ;
+use crate::time::MICROS_PER_MILLI;
 
 /// Where a row stands among others: person, time, sequence number.
 pub(crate) type SortKey = (i64, i64, i64);
@@ -32,6 +34,11 @@ impl SortKeys {
         };
         let times = || {
             let column = rows.column_by_name(OCCURRED_TIME)?;
+            // As a file holds them.
+            if let Some(millis) = column.as_primitive_opt::<TimestampMillisecondType>() {
+                let micros = millis.values().iter().map(|time| time.checked_mul(MICROS_PER_MILLI));
+                return Some(ScalarBuffer::from(micros.collect::<Option<Vec<i64>>>()?));
+            }
             Some(column.as_primitive_opt::<TimestampMicrosecondType>()?.values().clone())
         };
         let missing = |name: &str| Error::internal(format!("events came without their column \"{name}\""));

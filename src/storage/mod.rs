@@ -33,6 +33,7 @@ mod people_rows;
 mod pool;
 mod record;
 mod recover;
+mod shape;
 mod stats;
 mod store;
 mod vacuum;
@@ -47,6 +48,8 @@ pub mod lock;
 pub mod snapshot;
 pub mod steps;
 
+#[cfg(test)]
+pub(crate) use adapt::to_schema;
 pub use commit::Batch;
 pub use commit::Committing;
 pub use compact::CompactProgress;
@@ -63,6 +66,9 @@ pub use people::PeopleTx;
 pub use people_rows::People;
 pub use people_rows::PeopleChunk;
 pub use record::LoggedGroup;
+#[cfg(test)]
+pub(crate) use shape::Times;
+pub(crate) use shape::in_micros;
 pub use snapshot::DataFile;
 pub use snapshot::Snapshot;
 pub use snapshot::TableFiles;

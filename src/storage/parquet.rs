@@ -1,8 +1,8 @@
 //! How a data file is written: encodings by column, sort order, page index, bloom filter, and durable when done.
 //!
-//! What is read most (who and when) is delta-packed and not compressed further, which reads twice as fast for a fifth
-//! more space; all else is dictionary and zstd, but numbers, times and flags of small files are snappy. A file holds the
-//! events of one definition and one UTC day, sorted by `(personId, occurredTime, seq)`.
+//! What is read most (who and when) is delta-packed, times without more compression, of which they would get no smaller;
+//! all else is dictionary and zstd, but numbers, times and flags of small files are snappy. A file holds the events of one
+//! definition and one UTC day, sorted by `(personId, occurredTime, seq)`.
 
 use std::fs::File;
 use std::path::Path;
@@ -28,6 +28,7 @@ use crate::schema::OCCURRED_TIME;
 use crate::schema::PERSON_ID;
 use crate::schema::SEQ;
 use crate::schema::SESSION_ID;
+use crate::storage::shape::Times;
 use crate::storage::stats;
 use crate::storage::stats::FileStats;
 
@@ -35,11 +36,13 @@ use crate::storage::stats::FileStats;
 const ROW_GROUP_ROWS: usize = 262_144;
 /// Rows of a page, the least that a point read decodes.
 const PAGE_ROWS: usize = 20_000;
-/// The share of the ids that are not in a row group that its bloom filter lets through, at most. A filter's size is a power
-/// of two, so this is half a byte to one byte a row, and most filters let far fewer through.
-const BLOOM_FALSE_POSITIVES: f64 = 0.3;
+/// The share of the ids that are not in a row group that its bloom filter lets through when it has the number of rows
+/// that it was made for: with just under four bits for each.
+const BLOOM_FALSE_POSITIVES: f64 = 0.313;
 /// A file of so many rows has its numbers compressed as its texts are.
-const ZSTD_NUMBERS_ROWS: usize = 16_384;
+const ZSTD_NUMBERS_ROWS: usize = 2_048;
+/// Integers that would fill a larger dictionary than this are most likely ids, which zstd makes smaller as they are.
+const INTEGER_DICTIONARY_BYTES: usize = 8 << 10;
 /// Version of what is written here, for whoever looks at a file alone; the catalog guards the whole directory.
 const FORMAT_VERSION: &str = "1";
 /// The key under which the version stands in a file.
@@ -49,6 +52,7 @@ const FORMAT_KEY: &str = "milepost.format";
 pub(crate) struct DataFileWriter {
     writer: ArrowWriter<File>,
     schema: SchemaRef,
+    times: Times,
 }
 
 /// A data file that will survive a power loss (its name will once its folder is synced).
@@ -59,21 +63,24 @@ pub(crate) struct WrittenFile {
 }
 
 impl DataFileWriter {
-    /// Makes the file, in a folder that is there, for at most `rows` rows of `schema`.
-    pub(crate) fn create(path: &Path, schema: &SchemaRef, rows: usize) -> Result<Self> {
+    /// Makes the file, in a folder that is there, for at most `rows` rows of `schema`, which all occurred at times that
+    /// `times` can keep.
+    pub(crate) fn create(path: &Path, schema: &SchemaRef, rows: usize, times: Times) -> Result<Self> {
         let doing = || format!("could not make the data file \"{}\"", path.display());
         let file = File::create(path).unavailable(doing)?;
+        let schema = times.schema(schema);
         let options = ArrowWriterOptions::new()
-            .with_properties(properties(schema, rows))
+            .with_properties(properties(&schema, rows))
             .with_skip_arrow_metadata(true);
         let writer =
-            ArrowWriter::try_new_with_options(file, SchemaRef::clone(schema), options).internal(doing)?;
-        Ok(Self { writer, schema: SchemaRef::clone(schema) })
+            ArrowWriter::try_new_with_options(file, SchemaRef::clone(&schema), options).internal(doing)?;
+        Ok(Self { writer, schema, times })
     }
 
     /// Adds rows that follow, in the sort order, those that are there.
     pub(crate) fn write(&mut self, rows: &RecordBatch) -> Result<()> {
-        self.writer.write(rows).unavailable(|| "could not write a data file".to_owned())
+        let rows = self.times.of_rows(rows, &self.schema)?;
+        self.writer.write(&rows).unavailable(|| "could not write a data file".to_owned())
     }
 
     pub(crate) fn finish(mut self) -> Result<WrittenFile> {
@@ -100,23 +107,30 @@ fn properties(schema: &SchemaRef, rows: usize) -> WriterProperties {
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_data_page_row_count_limit(PAGE_ROWS)
         .set_compression(zstd)
-        // Only columns in sort order have pages worth skipping.
-        .set_statistics_enabled(EnabledStatistics::Chunk);
-    for name in sorted_by {
-        let column = ColumnPath::from(name);
-        builder = builder
-            .set_column_dictionary_enabled(column.clone(), false)
-            .set_column_encoding(column.clone(), Encoding::DELTA_BINARY_PACKED)
-            .set_column_compression(column.clone(), Compression::UNCOMPRESSED)
-            .set_column_statistics_enabled(column, EnabledStatistics::Page);
-    }
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_offset_index_disabled(rows <= PAGE_ROWS);
     // Numbers, times and flags are small once their dictionary has taken them; opening a zstd stream for each of many
     // small files costs more than it saves.
     let numbers = if rows < ZSTD_NUMBERS_ROWS { Compression::SNAPPY } else { zstd };
+    for name in sorted_by {
+        let column = ColumnPath::from(name);
+        // Times of many persons have nothing in common that a compressor would find.
+        let compression = if name == OCCURRED_TIME { Compression::UNCOMPRESSED } else { numbers };
+        // Only columns in sort order have pages worth skipping, when there is more than one.
+        let statistics = if rows <= PAGE_ROWS { EnabledStatistics::Chunk } else { EnabledStatistics::Page };
+        builder = builder
+            .set_column_dictionary_enabled(column.clone(), false)
+            .set_column_encoding(column.clone(), Encoding::DELTA_BINARY_PACKED)
+            .set_column_compression(column.clone(), compression)
+            .set_column_statistics_enabled(column, statistics);
+    }
     for field in schema.fields().iter().filter(|field| !sorted_by.contains(&field.name().as_str())) {
+        let column = ColumnPath::from(field.name().as_str());
         if field.data_type().is_primitive() || field.data_type() == &DataType::Boolean {
-            let column = ColumnPath::from(field.name().as_str());
-            builder = builder.set_column_compression(column, numbers);
+            builder = builder.set_column_compression(column.clone(), numbers);
+        }
+        if field.data_type() == &DataType::Int64 {
+            builder = builder.set_column_dictionary_page_size_limit(column, INTEGER_DICTIONARY_BYTES);
         }
     }
     // Ids never repeat, so a dictionary only costs; of the other encodings this is the smallest for random ids and
@@ -131,6 +145,15 @@ fn properties(schema: &SchemaRef, rows: usize) -> WriterProperties {
         .set_column_encoding(event_id.clone(), Encoding::DELTA_LENGTH_BYTE_ARRAY)
         .set_column_bloom_filter_enabled(event_id.clone(), true)
         .set_column_bloom_filter_fpp(event_id.clone(), BLOOM_FALSE_POSITIVES)
-        .set_column_bloom_filter_max_ndv(event_id, rows.clamp(1, ROW_GROUP_ROWS) as u64)
+        .set_column_bloom_filter_max_ndv(event_id, bloom_rows(rows.min(ROW_GROUP_ROWS)))
         .build()
+}
+
+/// For how many rows the filter of so many is made. Its bytes are a power of two, so this is the nearest one, up or down:
+/// three to six bits a row, four in the middle.
+fn bloom_rows(rows: usize) -> u64 {
+    let rows = rows.max(1) as u64;
+    let below = 1 << rows.ilog2();
+    // The middle between two powers of two by their ratio.
+    if rows * rows > 2 * below * below { 2 * below } else { below }
 }

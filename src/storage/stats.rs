@@ -6,6 +6,7 @@ use std::cmp::Ordering;
 
 use arrow::datatypes::DataType;
 use arrow::datatypes::SchemaRef;
+use arrow::datatypes::TimeUnit;
 use chrono::DateTime;
 use chrono::Datelike;
 use chrono::SecondsFormat;
@@ -24,6 +25,7 @@ use crate::schema::PERSON_ID;
 use crate::schema::SESSION_ID;
 use crate::time::Day;
 use crate::time::MICROS_PER_DAY;
+use crate::time::MICROS_PER_MILLI;
 use crate::time::Micros;
 
 /// Columns with statistics, counted from the first: Delta's own default.
@@ -51,7 +53,7 @@ pub(crate) fn of_file(schema: &SchemaRef, file: &ParquetMetaData) -> Result<File
         let bounds = Bounds::of(file, name);
         match name.as_str() {
             PERSON_ID => persons = bounds.integers(),
-            OCCURRED_TIME => times = bounds.integers(),
+            OCCURRED_TIME => times = bounds.times(field.data_type()),
             _ => {}
         }
         if let Some(count) = bounds.nulls {
@@ -153,11 +155,22 @@ impl Bounds {
         self.over(|stats| integer(stats, true), |stats| integer(stats, false))
     }
 
+    /// In microseconds, of a column that may be in milliseconds.
+    fn times(&self, kind: &DataType) -> Option<(i64, i64)> {
+        let (low, high) = self.integers()?;
+        match kind {
+            DataType::Timestamp(TimeUnit::Millisecond, _) => {
+                Some((low.checked_mul(MICROS_PER_MILLI)?, high.checked_mul(MICROS_PER_MILLI)?))
+            }
+            _ => Some((low, high)),
+        }
+    }
+
     fn json(&self, kind: &DataType) -> Option<(Value, Value)> {
         match kind {
             DataType::Int64 => self.integers().map(|(low, high)| (json!(low), json!(high))),
             DataType::Timestamp(..) => {
-                let (low, high) = self.integers()?;
+                let (low, high) = self.times(kind)?;
                 Some((json!(time_text(low)?), json!(time_text(high)?)))
             }
             DataType::Float64 => {

@@ -1,6 +1,7 @@
 //! The store as a whole, on a real disk: what is committed is there, once, sorted, and readable by others.
 
 mod crash;
+mod shape;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -118,7 +119,10 @@ fn read(storage: &Storage, file: &DataFile) -> RecordBatch {
     let reader =
         ParquetRecordBatchReaderBuilder::try_new(open).unwrap().with_batch_size(1 << 20).build().unwrap();
     let batches: Vec<RecordBatch> = reader.map(|batch| batch.unwrap()).collect();
-    arrow::compute::concat_batches(batches[0].schema_ref(), &batches).unwrap()
+    let rows = arrow::compute::concat_batches(batches[0].schema_ref(), &batches).unwrap();
+    let definition = file.path.split('/').next().unwrap();
+    let columns = Columns::of(storage.registry().get(definition).unwrap());
+    to_schema(&rows, columns.file_schema()).unwrap()
 }
 
 /// The sequence numbers of all events of a table, ordered; every file is checked on the way.
@@ -411,24 +415,39 @@ async fn a_data_file_is_encoded_as_its_readers_expect() {
     let storage = open(&dir).await;
     storage.commit(batch(&storage, 1, 1000)).await.unwrap();
     let snapshot = storage.snapshot().await.unwrap();
-    let path = storage.layout().local(&snapshot.tables["view"].files[0].path);
-    let metadata = metadata(&path);
-    let file = metadata.file_metadata();
+    let of_file = metadata(&storage.layout().local(&snapshot.tables["view"].files[0].path));
+    let file = of_file.file_metadata();
     assert!(file.created_by().unwrap().starts_with("milepost "));
     assert!(file.key_value_metadata().unwrap().iter().any(|pair| pair.key == "milepost.format"));
-    let group = metadata.row_group(0);
+    let group = of_file.row_group(0);
     let sorting: Vec<_> = group.sorting_columns().unwrap().iter().map(|one| one.column_idx).collect();
     assert_eq!(sorting, [0, 1, 2]);
-    for column in 0..3 {
+    let codecs = [Compression::SNAPPY, Compression::UNCOMPRESSED, Compression::SNAPPY];
+    for (column, codec) in codecs.into_iter().enumerate() {
         let column = group.column(column);
-        assert_eq!(column.compression(), Compression::UNCOMPRESSED);
+        assert_eq!(column.compression(), codec);
         let encodings: Vec<Encoding> = column.encodings().collect();
         assert!(encodings.contains(&Encoding::DELTA_BINARY_PACKED), "{encodings:?}");
-        assert!(column.column_index_offset().is_some());
+        // One page has nothing to skip.
+        assert!(column.column_index_offset().is_none() && column.offset_index_offset().is_none());
     }
     assert!(group.column(3).bloom_filter_offset().is_some());
     assert_eq!(group.column(5).compression(), Compression::SNAPPY);
     assert!(matches!(group.column(6).compression(), Compression::ZSTD(_)));
+
+    // The events are of three days.
+    storage.commit(batch(&storage, 1001, 70_000)).await.unwrap();
+    let snapshot = storage.snapshot().await.unwrap();
+    let largest = snapshot.tables["view"].files.iter().max_by_key(|file| file.rows).unwrap();
+    let metadata = metadata(&storage.layout().local(&largest.path));
+    let group = metadata.row_group(0);
+    for column in 0..3 {
+        assert!(group.column(column).column_index_offset().is_some());
+    }
+    assert!(matches!(group.column(0).compression(), Compression::ZSTD(_)));
+    // Between three and six bits for each of 23,000 ids.
+    let filter = group.column(3).bloom_filter_length().unwrap();
+    assert!((23_000 * 3 / 8..23_000 * 6 / 8).contains(&filter), "{filter}");
 }
 
 fn metadata(path: &Path) -> ::parquet::file::metadata::ParquetMetaData {

@@ -28,6 +28,8 @@ use crate::storage::object;
 use crate::storage::parquet::DataFileWriter;
 use crate::storage::parquet::WrittenFile;
 use crate::storage::pool;
+use crate::storage::shape;
+use crate::storage::shape::Times;
 use crate::time::Day;
 use crate::time::MICROS_PER_DAY;
 
@@ -119,7 +121,16 @@ fn tables(events: Vec<EventBatch>, latest: impl Fn(&str) -> Result<Arc<Definitio
             table.rows.push(adapt::to_schema(&rows, &table.schema)?);
         }
     }
-    Ok(tables.into_values().collect())
+    tables.into_values().map(without_empty_columns).collect()
+}
+
+/// Templates have many properties that a sender does not use.
+fn without_empty_columns(mut table: Table) -> Result<Table> {
+    table.schema = shape::with_values(&table.schema, &table.rows);
+    for rows in &mut table.rows {
+        *rows = adapt::to_schema(rows, &table.schema)?;
+    }
+    Ok(table)
 }
 
 fn partitions_of<'a>(table: &'a Table, stem: &str) -> Result<Vec<Partition<'a>>> {
@@ -170,7 +181,8 @@ fn write_partition(layout: &Layout, mut partition: Partition<'_>) -> Result<File
     let Partition { table, day, ref mut rows, path, first_seq } = partition;
     rows.sort_unstable_by_key(|row| row.key);
     let batches: Vec<&RecordBatch> = table.rows.iter().collect();
-    let mut writer = DataFileWriter::create(&layout.local(&path), &table.schema, rows.len())?;
+    let times = Times::that_keep(rows.iter().map(|row| row.key.1));
+    let mut writer = DataFileWriter::create(&layout.local(&path), &table.schema, rows.len(), times)?;
     let mut places = Vec::with_capacity(CHUNK_ROWS);
     let mut next_seq = first_seq;
     for chunk in rows.chunks(CHUNK_ROWS) {

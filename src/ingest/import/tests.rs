@@ -24,6 +24,7 @@ use crate::person::IdentifierType;
 use crate::schema::Columns;
 use crate::schema::Definition;
 use crate::schema::Property;
+use crate::storage;
 use crate::storage::StorageConfig;
 use crate::storage::steps::Step as Reached;
 use crate::storage::steps::Steps;
@@ -120,7 +121,7 @@ async fn stored(storage: &Storage, id: &str) -> Vec<(i64, i64, i64, i64)> {
                 .unwrap()
                 .map(|batch| batch.unwrap())
         })
-        .map(|batch| batch.with_schema(Arc::clone(&schema)).unwrap())
+        .map(|batch| storage::to_schema(&batch, &schema).unwrap())
         .collect();
     let all = concat_batches(&schema, &batches).unwrap();
     let integers = |at: usize| all.column(at).as_primitive::<Int64Type>().values().to_vec();

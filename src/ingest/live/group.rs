@@ -227,7 +227,7 @@ fn decide(
     let input = Input { source: "", bytes: part.bytes, quarantined: BTreeMap::new(), now };
     let mut fates = Vec::with_capacity(checked.events.len());
     let ids = &mut logged.ids;
-    let known = |key, fingerprint| {
+    let known = |_, key, fingerprint| {
         let verdict = turn.check(key, fingerprint)?;
         if verdict == Verdict::New {
             ids.push((key, fingerprint));

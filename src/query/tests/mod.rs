@@ -4,6 +4,7 @@ mod again;
 mod counting;
 mod memory;
 mod merged;
+mod millis;
 mod mistakes;
 mod numbers;
 mod sequences;

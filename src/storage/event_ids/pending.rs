@@ -29,6 +29,14 @@ impl Default for Pending {
 }
 
 impl Pending {
+    /// Empty, with room for about so many.
+    pub(crate) fn with_room_for(count: usize) -> Self {
+        // Hashes spread evenly: a shard has rarely an eighth more than its share.
+        let each = count / SHARDS + count / SHARDS / 8;
+        let shard = || Shard { entries: Vec::with_capacity(each), places: HashTable::with_capacity(each) };
+        Self { shards: std::iter::repeat_with(shard).take(SHARDS).collect(), count: 0 }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.count
     }

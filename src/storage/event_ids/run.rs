@@ -258,6 +258,18 @@ impl Run {
         if self.may_have(wanted)? { self.search(wanted) } else { Ok(None) }
     }
 
+    /// Which of these keys are surely not here: a bit for each. None where the filter is not in memory.
+    pub(crate) fn strangers(&self, group: &[Entry]) -> u64 {
+        if self.filter.is_empty() {
+            return 0;
+        }
+        group.iter().enumerate().fold(0, |strangers, (at, wanted)| {
+            let block = block_of(wanted.high, self.header.filter_blocks);
+            let block = usize::try_from(block).ok().and_then(|block| self.filter.get(block));
+            strangers | u64::from(block.is_some_and(|block| !block.may_have(wanted.low))) << at
+        })
+    }
+
     #[inline]
     fn may_have(&self, wanted: Entry) -> Result<bool> {
         let block = block_of(wanted.high, self.header.filter_blocks);

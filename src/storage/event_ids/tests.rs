@@ -125,6 +125,36 @@ fn a_merge_may_be_written_while_ids_are_checked_and_sealed() {
 }
 
 #[test]
+fn a_group_of_ids_gets_the_verdicts_that_each_alone_gets() {
+    for limits in [TINY, ROOMY] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ids = EventIds::open_within(dir.path(), &[], limits).unwrap();
+        for batch in 0..2 {
+            for number in batch * 300..(batch + 1) * 300 {
+                ids.check(key(number), u64::from(number)).unwrap();
+            }
+            ids.seal(i64::from(batch)).unwrap();
+            ids.recorded();
+        }
+        // In a run, pending, twice in the group, and new ones, one conflict among them.
+        ids.check(key(10_000), 1).unwrap();
+        let numbers: Vec<u32> = (500..560).chain([10_000, 0, 700, 700]).collect();
+        assert_eq!(numbers.len(), GROUP);
+        let strangers = ids.strangers(numbers.iter().map(|number| key(*number)));
+        for (at, number) in numbers.into_iter().enumerate() {
+            let fingerprint = if number == 10_000 { 2 } else { u64::from(number) };
+            let verdict = ids.check_one_of(strangers, at, key(number), fingerprint).unwrap();
+            let right = match (at, number) {
+                (_, 10_000) => Verdict::Conflict,
+                (62, 700) => Verdict::New,
+                _ => Verdict::Duplicate,
+            };
+            assert_eq!(verdict, right, "{number} at {at}");
+        }
+    }
+}
+
+#[test]
 fn damage_anywhere_in_a_run_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
     let names = ["1.run".to_owned()];
