@@ -1,4 +1,4 @@
-//! How fast the four stations of an event's way are, one by one: checked, written, asked about, exported.
+//! How fast the stations of an event's way are, one by one: checked, written, logged, asked about, exported.
 //!
 //! All on generated events with a fixed seed, so that two runs differ only by the code and the machine.
 
@@ -6,6 +6,7 @@
 
 mod data;
 mod export;
+mod live;
 mod scan;
 mod store;
 mod validate;
@@ -26,6 +27,7 @@ fn main() {
     let shared = Shared::default();
     validate::run(&mut criterion);
     write::run(&mut criterion);
+    live::run(&mut criterion);
     scan::run(&mut criterion, &shared);
     export::run(&mut criterion, &shared);
     criterion.final_summary();

@@ -90,6 +90,8 @@ pub(crate) enum Command {
     Sql(Sql),
     /// Read events from files, folders, patterns, S3 or standard input
     Import(Import),
+    /// Take events as they come, and say of each when it is safe
+    Ingest(Ingest),
     /// Write the events of a range of time as gzip JSON lines, at once or as a request
     Export(Box<Export>),
     /// Answer a funnel that is written as JSON; FUNNEL … in SQL means the same
@@ -108,6 +110,12 @@ pub(crate) enum Command {
     Key(Key),
     /// Show all settings with their words, as a file that can be changed
     Config(ShowConfig),
+    /// Read everything that is stored and say what is not as it should be
+    Verify,
+    /// Copy the store into a new folder, as of one moment
+    Backup(Backup),
+    /// Make the data directory from a backup
+    Restore(Restore),
     /// Load real third-party data and ask the first questions
     Demo(Demo),
     /// Print a script that teaches your shell these commands
@@ -197,6 +205,31 @@ impl Import {
     pub(crate) fn creates_persons(&self) -> bool {
         !self.no_create_persons
     }
+}
+
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  tail -f events.jsonl | milepost ingest -
+
+Each line of the answer is about one line of the input, in order, and comes when a power cut cannot take the event:
+  {\"row\":1,\"status\":\"stored\",\"eventId\":\"a1\",\"personId\":7,\"seq\":42}")]
+pub(crate) struct Ingest {
+    /// A file of JSON lines, or - for standard input
+    #[arg(value_name = "INPUT", default_value = "-")]
+    pub(crate) input: PathBuf,
+    /// The zone of times without an offset, such as Europe/Zagreb; without it they are refused
+    #[arg(long, value_name = "ZONE", value_parser = parse_zone)]
+    pub(crate) zone: Option<Tz>,
+    /// Refuse events of persons that are not known yet
+    #[arg(long)]
+    pub(crate) no_create_persons: bool,
+    /// What the sender is called: under one name, the same line is the same event, even without an eventId
+    #[arg(long, value_name = "NAME")]
+    pub(crate) source: Option<String>,
+    /// Answer only refused lines
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -404,6 +437,30 @@ enum ConfigCommand {
 }
 
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  milepost backup /backups/2026-06-01
+
+While another process has the store open, ask that one: BACKUP TO '/backups/2026-06-01'")]
+pub(crate) struct Backup {
+    /// A folder that is new or empty
+    #[arg(value_name = "DIR")]
+    pub(crate) into: PathBuf,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  milepost --data ./restored restore /backups/2026-06-01
+
+Every file is checked; a damaged backup makes no data directory.")]
+pub(crate) struct Restore {
+    /// The folder of the backup
+    #[arg(value_name = "DIR")]
+    pub(crate) from: PathBuf,
+}
+
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Demo {
     /// Load the data, ask nothing
     #[arg(long)]
@@ -561,7 +618,7 @@ mod tests {
     #[test]
     fn short_help_fits_a_screen_and_shows_an_example() {
         let help = refusal("milepost -h");
-        assert!(help.lines().count() <= 44, "{help}");
+        assert!(help.lines().count() <= 48, "{help}");
         assert!(help.contains("milepost import events.json.gz"), "{help}");
     }
 }

@@ -13,7 +13,9 @@ mod exports;
 mod funnel;
 mod helper;
 mod highlight;
+mod housekeeping;
 mod import;
+mod ingest;
 mod key;
 mod memory;
 mod people;
@@ -128,6 +130,11 @@ async fn dispatch(
             let outcome = import::run(&engine, import, terminal).await;
             closed(engine, outcome).await
         }
+        Command::Ingest(ingest) => {
+            let engine = Engine::open(config).await?;
+            let outcome = ingest::run(&engine, ingest).await;
+            closed(engine, outcome).await
+        }
         Command::Export(export) => {
             let engine = match &export.command {
                 Some(command) if !command.only_reads() => Engine::open(config).await?,
@@ -170,6 +177,9 @@ async fn dispatch(
             let done = compact(&engine, terminal).await;
             closed(engine, done.map(|()| Outcome::Done)).await
         }
+        Command::Verify => housekeeping::verify(config, terminal).await,
+        Command::Backup(backup) => housekeeping::backup(config, backup).await,
+        Command::Restore(restore) => housekeeping::restore(config, restore).await,
         Command::Completions(completions) => {
             exit::answer(completions.script().trim_end()).map(|()| Outcome::Done)
         }

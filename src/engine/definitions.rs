@@ -115,6 +115,9 @@ impl Engine {
             }
             Change::Title(title) => self.renamed(&alter.id, Some(title.clone()), None)?,
             Change::Description(text) => self.renamed(&alter.id, None, Some(text.clone()))?,
+            Change::Retention(_) => {
+                return Err(Error::internal("a retention is no part of a definition"));
+            }
         };
         let said = format!("event {} changed, {}", definition.id, counted(&definition));
         self.storage().define(vec![definition])?;

@@ -14,6 +14,8 @@ use crate::engine::show;
 use crate::error::Error;
 use crate::error::Result;
 use crate::error::did_you_mean;
+use crate::sql::AlterEvent;
+use crate::sql::Change;
 use crate::sql::Statement;
 use crate::sql::StatementKind;
 use crate::sql::spelled;
@@ -35,6 +37,9 @@ impl Engine {
         Ok(match &statement.kind {
             StatementKind::Plain => Answer::Rows(self.ask(&statement.text).await?),
             StatementKind::CreateEvent(create) => Answer::Done(self.create_event(create)?),
+            StatementKind::AlterEvent(AlterEvent { id, change: Change::Retention(retention) }) => {
+                Answer::Done(self.set_retention(id, retention.as_deref()).await?)
+            }
             StatementKind::AlterEvent(alter) => Answer::Done(self.alter_event(alter)?),
             StatementKind::SwitchEvents { patterns, enabled } => {
                 Answer::Done(self.switch_events(patterns, *enabled)?)
@@ -52,6 +57,12 @@ impl Engine {
             }
             StatementKind::CreateExportSchedule(create) => Answer::Done(self.create_schedule(create)?),
             StatementKind::DropExportSchedule { name } => Answer::Done(self.drop_schedule(name)?),
+            StatementKind::ShowRetention => rows(self.retention_table()?),
+            StatementKind::ForgetPerson { kind, id } => {
+                Answer::Done(self.forget_person(kind.as_deref(), id).await?)
+            }
+            StatementKind::Backup { into } => Answer::Done(self.backup(into).await?),
+            StatementKind::Verify => rows(self.verify_table().await?),
         })
     }
 

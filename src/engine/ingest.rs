@@ -3,6 +3,7 @@
 use crate::engine::Engine;
 use crate::error::Result;
 
+pub use crate::ingest::CheckOptions;
 pub use crate::ingest::Fate;
 pub use crate::ingest::IngestBatch;
 pub use crate::ingest::IngestOptions;
@@ -18,13 +19,9 @@ impl Engine {
     /// `Invalid` when the directory is open for reading only, `Unavailable` when the log cannot be written. Then
     /// nothing is acknowledged, and sending the same events again, with their ids, stores each once.
     pub async fn ingest(&self, batch: IngestBatch, options: IngestOptions) -> Result<IngestReport> {
-        let options = IngestOptions {
-            check: crate::ingest::CheckOptions {
-                zone: options.check.zone.or(self.config().zone),
-                ..options.check
-            },
-            ..options
-        };
+        let zone = options.check.zone.or(self.config().zone);
+        let check = CheckOptions { zone, ..options.check };
+        let options = IngestOptions { check, ..options };
         self.inner.ingester.ingest(batch, options).await
     }
 }

@@ -6,6 +6,7 @@ mod definitions;
 mod execute;
 mod exports;
 mod exports_table;
+mod housekeeping;
 mod imports;
 mod ingest;
 mod keys;
@@ -33,6 +34,7 @@ use crate::engine::keys::KeyRing;
 use crate::error::Result;
 use crate::export::Exports;
 use crate::export::Retries;
+use crate::ingest::FlushLimits;
 use crate::ingest::Ingester;
 use crate::query::Queries;
 use crate::query::QueryConfig;
@@ -52,8 +54,10 @@ pub use answer::Rows;
 pub use config::Config;
 pub use config::DEFAULT_DATA;
 pub use config::parse_bytes;
+pub use housekeeping::restore;
 pub use imports::ImportRequest;
 pub use imports::Proposal;
+pub use ingest::CheckOptions;
 pub use ingest::Fate;
 pub use ingest::IngestBatch;
 pub use ingest::IngestOptions;
@@ -123,7 +127,17 @@ impl Engine {
         let system = system::tables(&storage, &config);
         let exports = Exports::new(Arc::clone(&storage), config.thread_count(), Retries::default());
         let importing = Arc::new(Mutex::default());
-        let ingester = Ingester::new(Arc::clone(&storage), SystemClock::shared(), Arc::clone(&importing));
+        let limits = FlushLimits::default();
+        let ingester =
+            Ingester::new(Arc::clone(&storage), SystemClock::shared(), Arc::clone(&importing), limits);
+        if storage.unflushed().events > 0 {
+            ingester.look_after();
+        }
+        if !config.read_only
+            && let Err(error) = storage.resume_forgetting().await
+        {
+            tracing::warn!("somebody who is to be forgotten is not yet: {error}");
+        }
         let keys = KeyRing::default();
         let inner = Inner { config, storage, queries, system, keys, exports, importing, ingester };
         let engine = Self { inner: Arc::new(inner), session: Arc::default() };
@@ -153,15 +167,24 @@ impl Engine {
         crate::sql::parse(text)
     }
 
-    /// Makes each day of each definition one sorted file, or a few large ones; says what it did.
+    /// Makes each day of each definition one sorted file, or a few large ones, without the events that are kept no longer;
+    /// says what it did.
     pub async fn compact(&self, progress: impl Fn(u64, u64) + Send + Sync + 'static) -> Result<String> {
         let told =
             Arc::new(move |now: crate::storage::CompactProgress| progress(now.bytes_done, now.bytes_total));
+        let expired = self.storage().expire().await?;
         let done = self.storage().compact(told).await?;
-        if done.files_before == 0 {
-            return Ok("nothing to compact: each day is in as few files as it needs".to_owned());
+        let mut said = match done.files_before {
+            0 => "nothing to compact: each day is in as few files as it needs".to_owned(),
+            files => format!("{files} files became {} ({} rows)", done.files_after, done.rows),
+        };
+        if expired.events > 0 {
+            said.push_str(&format!(
+                "; {} events were older than they are kept and are removed",
+                expired.events
+            ));
         }
-        Ok(format!("{} files became {} ({} rows)", done.files_before, done.files_after, done.rows))
+        Ok(said)
     }
 
     /// Ends the work of this handle: what the log alone has comes into the lake, where other programs see it too.

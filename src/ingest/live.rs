@@ -9,6 +9,7 @@
 
 mod group;
 mod report;
+mod upkeep;
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -28,12 +29,14 @@ use crate::error::Result;
 use crate::ingest::checker::CheckOptions;
 use crate::ingest::live::group::Grouper;
 use crate::ingest::live::group::Request;
+use crate::ingest::live::upkeep::Upkeep;
 use crate::storage::Storage;
 use crate::time::SharedClock;
 
 pub use report::Fate;
 pub use report::IngestReport;
 pub use report::RowFate;
+pub use upkeep::FlushLimits;
 
 /// Requests of so many bytes are checked by their callers: several at once, and nobody waits for them.
 const LARGE_BYTES: usize = 64 << 10;
@@ -76,11 +79,13 @@ pub struct IngestOptions {
     /// What the sender is called. Under one name, the same row with the same number is the same event, even without an
     /// `eventId`; without a name, a row that has none is always a new event.
     pub source: Option<String>,
+    /// The number of the first row, for a sender whose rows come in several calls.
+    pub first_row: u64,
 }
 
 impl Default for IngestOptions {
     fn default() -> Self {
-        Self { check: CheckOptions::default(), create_persons: true, source: None }
+        Self { check: CheckOptions::default(), create_persons: true, source: None, first_row: 1 }
     }
 }
 
@@ -93,6 +98,7 @@ pub struct Ingester {
     importing: Arc<tokio::sync::Mutex<()>>,
     /// The way to the thread, once there is one.
     thread: Mutex<Option<Running>>,
+    upkeep: Upkeep,
 }
 
 #[derive(Debug)]
@@ -103,20 +109,34 @@ struct Running {
 
 impl Ingester {
     /// `importing` is held by whoever imports, and taken for each group: the two never decide at once.
-    pub fn new(storage: Arc<Storage>, clock: SharedClock, importing: Arc<tokio::sync::Mutex<()>>) -> Self {
-        Self { storage, clock, importing, thread: Mutex::default() }
+    pub fn new(
+        storage: Arc<Storage>,
+        clock: SharedClock,
+        importing: Arc<tokio::sync::Mutex<()>>,
+        limits: FlushLimits,
+    ) -> Self {
+        let upkeep = Upkeep::new(Arc::clone(&storage), limits);
+        Self { storage, clock, importing, thread: Mutex::default(), upkeep }
+    }
+
+    /// Brings what is in the log into the lake when it is due, from now on; the first call of
+    /// [`Ingester::ingest`] does the same. To be called within the runtime.
+    pub fn look_after(&self) {
+        self.upkeep.begin();
     }
 
     /// Stores rows. Returns when they are safe and every query sees them, with what became of each. Refused rows are
     /// no error; they are in the quarantine too.
     ///
     /// # Errors
-    /// `Invalid` when the directory is open for reading only, `Unavailable` when the log cannot be written. Then
-    /// nothing of it is stored, or all of it: sending it again stores each event once, if they have ids.
+    /// `Invalid` when the directory is open for reading only, `Unavailable` when the log cannot be written, or memory
+    /// is full and cannot be flushed. Then nothing of it is stored, or all of it: sending it again stores each event once, if they have ids.
     pub async fn ingest(&self, batch: IngestBatch, options: IngestOptions) -> Result<IngestReport> {
         if batch.is_empty() {
             return Ok(IngestReport::default());
         }
+        self.upkeep.begin();
+        self.upkeep.make_room().await?;
         let (answer, answered) = oneshot::channel();
         let mut request = Request::new(batch.lines, options, answer);
         if request.bytes() >= LARGE_BYTES {
@@ -125,7 +145,9 @@ impl Ingester {
             request = checking.await.internal(broken_off)??;
         }
         self.queue(request)?;
-        answered.await.internal(broken_off)?
+        let report = answered.await.internal(broken_off)?;
+        self.upkeep.taken();
+        report
     }
 
     fn queue(&self, request: Request) -> Result<()> {

@@ -33,6 +33,7 @@ pub use checker::ROW_BYTES_LIMIT;
 pub use import::ImportOptions;
 pub use import::Importer;
 pub use live::Fate;
+pub use live::FlushLimits;
 pub use live::IngestBatch;
 pub use live::IngestOptions;
 pub use live::IngestReport;

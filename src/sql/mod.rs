@@ -5,6 +5,7 @@ mod cursor;
 mod expand;
 mod export;
 mod funnel;
+mod housekeeping;
 mod parser;
 mod people;
 mod questions;

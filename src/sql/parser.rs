@@ -14,6 +14,7 @@ use crate::sql::Statement;
 use crate::sql::StatementKind;
 use crate::sql::cursor::Cursor;
 use crate::sql::export;
+use crate::sql::housekeeping;
 use crate::sql::people::people;
 use crate::sql::questions;
 use crate::sql::split::split;
@@ -56,6 +57,8 @@ fn parse_one(text: &str) -> Result<StatementKind> {
         export::export(&mut cursor)?
     } else if let Some(question) = questions::parse(&mut cursor)? {
         StatementKind::Question(Box::new(question))
+    } else if let Some(kind) = housekeeping::statement(&mut cursor)? {
+        kind
     } else if let Some(statement) = people(&mut cursor, text)? {
         return Ok(StatementKind::People(statement));
     } else if cursor.take(&["CREATE", "EXPORT", "SCHEDULE"]) {
@@ -112,8 +115,10 @@ fn alter(cursor: &mut Cursor) -> Result<AlterEvent> {
         Change::Title(cursor.text("the title")?)
     } else if cursor.take(&["SET", "DESCRIPTION"]) {
         Change::Description(cursor.text("the description")?)
+    } else if cursor.take(&["SET", "RETENTION"]) {
+        Change::Retention(housekeeping::retention(cursor)?)
     } else {
-        let hint = "ADD (…), SET TITLE or SET DESCRIPTION (properties are only ever added)";
+        let hint = "ADD (…), SET TITLE, SET DESCRIPTION or SET RETENTION (properties are only ever added)";
         return Err(cursor.expected(hint));
     };
     Ok(AlterEvent { id, change })
@@ -262,7 +267,8 @@ mod tests {
         let (message, place) = fault("SELECT 1;\nALTER EVENT x DROP y");
         assert_eq!(
             message,
-            "expected ADD (…), SET TITLE or SET DESCRIPTION (properties are only ever added), found \"DROP\""
+            "expected ADD (…), SET TITLE, SET DESCRIPTION or SET RETENTION (properties are only ever added), found \
+             \"DROP\""
         );
         assert_eq!(place, Place { line: 2, column: 15 });
         let (message, place) = fault("CREATE EVENT a (b MONEY)");

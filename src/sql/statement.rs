@@ -46,6 +46,19 @@ pub enum StatementKind {
     DropExportSchedule {
         name: String,
     },
+    /// `FORGET PERSON '…'`: an external id, or a kind of identifier and the identifier.
+    ForgetPerson {
+        kind: Option<String>,
+        id: String,
+    },
+    /// `SHOW RETENTION`.
+    ShowRetention,
+    /// `BACKUP TO '…'`: a folder.
+    Backup {
+        into: String,
+    },
+    /// `VERIFY`.
+    Verify,
 }
 
 /// `CREATE EVENT …`.
@@ -72,9 +85,14 @@ pub struct AlterEvent {
 /// What `ALTER EVENT` changes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    Add { properties: Vec<Property>, any_names: bool },
+    Add {
+        properties: Vec<Property>,
+        any_names: bool,
+    },
     Title(String),
     Description(String),
+    /// `SET RETENTION 6 MONTHS`, as typed; none for `NONE`.
+    Retention(Option<String>),
 }
 
 /// `EXPORT EVENTS …`: the texts as typed; the engine reads times and options.

@@ -157,11 +157,12 @@ impl Buffers {
         events
     }
 
-    /// Lets go of the events of records up to this one: they are in the lake.
-    pub(crate) fn drop_until(&self, record: u64) {
+    /// Lets go of the events of records up to this one, of one definition or of all: they are in the lake.
+    pub(crate) fn drop_until(&self, definition: Option<&str>, record: u64) {
         let mut held = self.lock();
         let mut gone = false;
-        for table in held.tables.values_mut() {
+        let of = |id: &str| definition.is_none_or(|wanted| wanted == id);
+        for (_, table) in held.tables.iter_mut().filter(|(id, _)| of(id)) {
             let before = table.chunks.len();
             table.chunks.retain(|chunk| chunk.records.1 > record);
             gone |= table.chunks.len() < before;

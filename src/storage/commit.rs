@@ -1,12 +1,12 @@
 //! One batch from memory to a place where a power cut cannot take it, whole or not at all.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use futures::StreamExt;
-use futures::TryStreamExt;
 use futures::stream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -248,12 +248,33 @@ impl Storage {
     async fn show(&self, number: i64, files: Vec<FileRecord>, log_position: Option<u64>) -> Result<()> {
         let _whole = self.publishing.write().await;
         let registry = self.registry();
-        let reached = |step| self.reached(step);
-        publish(&self.tables, &registry, &self.config.clock, number, files, reached).await?;
-        // From here on the tables show what the buffers held, so no snapshot may see both.
-        self.buffers.drop_until(log_position.unwrap_or(0));
+        let shown = |id: &str| {
+            // From here on the table shows what its buffers held, so no snapshot may see both.
+            self.buffers.drop_until(Some(id), log_position.unwrap_or(0));
+            self.reached(Step::TableCommitted)
+        };
+        let of: BTreeSet<String> = files.iter().map(|file| file.definition.clone()).collect();
+        let published = publish(&self.tables, &registry, &self.config.clock, number, files, shown).await;
+        if let (Err(_), Some(position)) = (&published, log_position) {
+            self.drop_shown(number, of, position).await;
+        }
+        published?;
         self.reached(Step::Published)?;
         self.catalog.mark_published(number)
+    }
+
+    /// After a failure: lets go of the buffers of tables that show the batch all the same, because only the answer was
+    /// lost.
+    async fn drop_shown(&self, number: i64, definitions: BTreeSet<String>, log_position: u64) {
+        for id in definitions {
+            let shows = async {
+                let table = self.tables.load(&id).await.ok()??;
+                table.last_batch().await.ok()?
+            };
+            if shows.await.is_some_and(|last| last >= number) {
+                self.buffers.drop_until(Some(&id), log_position);
+            }
+        }
     }
 
     /// Shows what an earlier commit could not, if there is anything.
@@ -266,7 +287,7 @@ impl Storage {
     async fn catch_up(&self) -> Result<()> {
         let _whole = self.publishing.write().await;
         roll_forward(&self.catalog, &self.tables, &self.registry(), &self.config.clock).await?;
-        self.buffers.drop_until(self.catalog.log_position()?);
+        self.buffers.drop_until(None, self.catalog.log_position()?);
         self.behind.store(false, Ordering::Release);
         Ok(())
     }
@@ -287,27 +308,31 @@ pub(crate) async fn roll_forward(
     Ok(())
 }
 
-/// One commit in each table that has files of the batch; a table that has the batch already is left as it is.
+/// One commit in each table that has files of the batch; a table that has the batch already is left as it is. `shown`
+/// is told of each table when it shows the batch.
 async fn publish(
     tables: &Tables,
     registry: &Registry,
     clock: &SharedClock,
     number: i64,
     files: Vec<FileRecord>,
-    reached: impl Fn(Step) -> Result<()>,
+    shown: impl Fn(&str) -> Result<()>,
 ) -> Result<()> {
     let mut by_definition: BTreeMap<String, Vec<FileRecord>> = BTreeMap::new();
     for file in files {
         by_definition.entry(file.definition.clone()).or_default().push(file);
     }
-    let reached = &reached;
+    let shown = &shown;
     stream::iter(by_definition)
         .map(|(id, files)| async move {
             let definition = registry.get(&id)?;
             tables.publish(definition, number, &files, clock.now()).await?;
-            reached(Step::TableCommitted)
+            shown(&id)
         })
         .buffer_unordered(AT_ONCE)
-        .try_collect::<()>()
+        // All of them to their end: a commit that is given up on its way may be there or come to be.
+        .collect::<Vec<Result<()>>>()
         .await
+        .into_iter()
+        .collect()
 }

@@ -196,7 +196,7 @@ impl Storage {
         self.reached(Step::Rewritten)?;
         let replaced = {
             let _turn = self.committing.lock().await;
-            self.tables.replace(definition, old, new, self.config.clock.now()).await?
+            self.tables.replace(definition, old, new, false, self.config.clock.now()).await?
         };
         self.reached(Step::Replaced)?;
         if !replaced {

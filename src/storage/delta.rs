@@ -135,8 +135,13 @@ impl Tables {
 
     /// Whether a table has a version after this one.
     pub(crate) async fn has_newer(&self, definition: &str, version: u64) -> Result<bool> {
-        let next = StorePath::from(layout::log_entry(definition, version + 1));
-        match self.store.head(&next).await {
+        self.has(definition, version + 1).await
+    }
+
+    /// Whether a table's log has the commit of this version.
+    pub(crate) async fn has(&self, definition: &str, version: u64) -> Result<bool> {
+        let entry = StorePath::from(layout::log_entry(definition, version));
+        match self.store.head(&entry).await {
             Ok(_) => Ok(true),
             Err(StoreError::NotFound { .. }) => Ok(false),
             Err(error) => {
@@ -187,12 +192,14 @@ impl Tables {
         Err(gave_up(id, last_error))
     }
 
-    /// Puts files in the place of others that hold the same rows. `false` when the others are no longer there.
+    /// Puts files in the place of others that hold the same rows, or, if `fewer`, some of them, or none. `false` when the
+    /// others are no longer there.
     pub(crate) async fn replace(
         &self,
         definition: &Definition,
         old: &[DataFile],
         new: &[FileRecord],
+        fewer: bool,
         now: Micros,
     ) -> Result<bool> {
         let id = definition.id.as_str();
@@ -206,23 +213,50 @@ impl Tables {
                 return Ok(true);
             }
             if !old.iter().all(|file| active.contains(&file.path)) {
-                return Ok(false);
+                // Without new files, that all are gone may be the doing of a try whose answer was lost.
+                let gone = old.iter().all(|file| !active.contains(&file.path));
+                return Ok(new.is_empty() && last_error.is_some() && gone);
             }
             let mut actions =
                 delta_schema::actions(Columns::of(definition).file_schema(), Some(&table), now)?;
             for file in old {
-                actions.push(remove(id, file, now)?);
+                actions.push(remove(id, file, fewer, now)?);
             }
             for file in new {
-                actions.push(file.add(now, false)?);
+                actions.push(file.add(now, fewer)?);
             }
-            let operation = DeltaOperation::Optimize { predicate: None, target_size: 0 };
+            let operation = match fewer {
+                true => DeltaOperation::Delete { predicate: None },
+                false => DeltaOperation::Optimize { predicate: None, target_size: 0 },
+            };
             match self.commit(id, Some(&table), actions, operation).await {
                 Ok(()) => return Ok(true),
                 Err(error) => last_error = Some(error),
             }
         }
         Err(gave_up(id, last_error))
+    }
+
+    /// Removes the history of a table: its log begins with a checkpoint from now on, and what earlier commits said of
+    /// files that are gone (among it the least and greatest of their texts) is on the disk no more.
+    pub(crate) async fn forget_history(&self, definition: &str) -> Result<()> {
+        let doing = || format!("the history of \"{definition}\" could not be removed");
+        let Some(table) = self.load(definition).await? else { return Ok(()) };
+        let version = table.version();
+        checkpoint(Arc::clone(&table.log), version).await.unavailable(doing)?;
+        let folder = StorePath::from(format!("{definition}/{}", layout::LOG_FOLDER));
+        let entries: Vec<_> = self.store.list(Some(&folder)).try_collect().await.unavailable(doing)?;
+        for entry in entries {
+            let of = entry
+                .location
+                .filename()
+                .and_then(|name| name.get(..20))
+                .and_then(|digits| digits.parse().ok());
+            if of.is_some_and(|of: u64| of < version) {
+                self.store.delete(&entry.location).await.unavailable(doing)?;
+            }
+        }
+        Ok(())
     }
 
     /// One try, from exactly this state of the table; a checkpoint follows when one is due.
@@ -326,10 +360,10 @@ async fn checkpoint(log: LogStoreRef, version: u64) -> Result<(), DeltaTableErro
     Ok(())
 }
 
-fn remove(definition: &str, file: &DataFile, now: Micros) -> Result<Action> {
+fn remove(definition: &str, file: &DataFile, data_change: bool, now: Micros) -> Result<Action> {
     Ok(Action::Remove(Remove {
         path: layout::within_table(definition, &file.path)?.to_owned(),
-        data_change: false,
+        data_change,
         deletion_timestamp: Some(now.0.div_euclid(1000)),
         extended_file_metadata: Some(true),
         partition_values: Some(partition(file.day)?),

@@ -15,13 +15,16 @@
 //! One process writes to a data directory, the one that holds its lock; others read beside it.
 
 mod adapt;
+mod backup;
 mod buffer;
 mod commit;
 mod compact;
 mod delta;
 mod delta_schema;
 mod durable;
+mod expire;
 mod flush;
+mod forget;
 mod keys;
 mod live;
 mod merge;
@@ -37,6 +40,7 @@ mod shape;
 mod stats;
 mod store;
 mod vacuum;
+mod verify;
 mod view;
 mod wal;
 mod write;
@@ -50,14 +54,19 @@ pub mod steps;
 
 #[cfg(test)]
 pub(crate) use adapt::to_schema;
+pub use backup::Copied;
+pub use backup::restore;
 pub use commit::Batch;
 pub use commit::Committing;
 pub use compact::CompactProgress;
 pub use compact::Compacted;
 pub use compact::OnProgress;
 pub use delta::FileRecord;
+pub use expire::Expired;
+pub use expire::Retention;
 pub use flush::Flushed;
 pub use flush::Unflushed;
+pub use forget::Receipt;
 pub use layout::Layout;
 pub use live::Turn;
 pub(crate) use object::open_bucket;
@@ -75,6 +84,7 @@ pub use snapshot::TableFiles;
 pub use snapshot::TableTotals;
 pub use store::Storage;
 pub use store::StorageConfig;
+pub use verify::Verified;
 
 #[cfg(test)]
 mod tests;

@@ -27,6 +27,8 @@ pub enum Step {
     Logged,
     /// Events of the log are in the lake, and still in the log.
     Flushed,
+    /// It is noted that a person is to be forgotten.
+    Asked,
 }
 
 /// Told about each step. An error stops the operation on the spot, as a crash would: nothing is tidied up.

@@ -148,7 +148,7 @@ impl Storage {
         Ok(Arc::new(Self {
             layout,
             catalog,
-            view: View::new(opened.tables.clone()),
+            view: View::new(opened.tables.clone(), config.read_only),
             tables: opened.tables,
             committing: tokio::sync::Mutex::default(),
             compacting: tokio::sync::Mutex::default(),

@@ -35,6 +35,8 @@ const AT_ONCE: usize = 8;
 #[derive(Debug)]
 pub(crate) struct View {
     tables: Tables,
+    /// Another process writes.
+    foreign: bool,
     seen: tokio::sync::Mutex<Seen>,
     /// Everything that was handed out and may still be read.
     live: Mutex<Vec<Weak<TableFiles>>>,
@@ -53,8 +55,8 @@ struct Seen {
 }
 
 impl View {
-    pub(crate) fn new(tables: Tables) -> Self {
-        Self { tables, seen: tokio::sync::Mutex::default(), live: Mutex::default() }
+    pub(crate) fn new(tables: Tables, foreign: bool) -> Self {
+        Self { tables, foreign, seen: tokio::sync::Mutex::default(), live: Mutex::default() }
     }
 
     /// Lets go of what the last snapshot holds, so that persons can be added in place.
@@ -141,7 +143,10 @@ impl View {
         let id = definition.id.as_str();
         let newest = match &known {
             Some((version, table)) if !table.files.is_empty() => {
-                if self.tables.has_newer(id, *version).await? { self.load(id).await? } else { None }
+                let newer = self.tables.has_newer(id, *version).await?
+                    // Whoever writes elsewhere may have removed the history of a table, this version with it.
+                    || (self.foreign && !self.tables.has(id, *version).await?);
+                if newer { self.load(id).await? } else { None }
             }
             _ if made => self.load(id).await?,
             _ => None,

@@ -172,6 +172,15 @@ impl Day {
         Self(i32::try_from(moment.0.div_euclid(MICROS_PER_DAY)).unwrap_or_default())
     }
 
+    /// The same day of the month so many calendar months earlier; the last day of that month where it is shorter.
+    pub fn months_before(self, months: u32) -> Self {
+        let (year, month, day) = civil_from_days(i64::from(self.0));
+        let months = year * 12 + month - 1 - i64::from(months);
+        let (year, month) = (months.div_euclid(12), u32::try_from(months.rem_euclid(12) + 1).unwrap_or(1));
+        let day = u32::try_from(day).unwrap_or(1).min(days_in_month(year, month));
+        Self(i32::try_from(days_from_civil(year, month, day)).unwrap_or(i32::MIN))
+    }
+
     /// Midnight at its start; days that no 64-bit count of microseconds reaches stop at the ends of that range.
     pub fn start(self) -> Micros {
         Micros(i64::from(self.0).saturating_mul(MICROS_PER_DAY))

@@ -62,7 +62,8 @@ impl Request {
     pub(super) fn checked(mut self, storage: &Storage) -> Result<Self> {
         let checker = Checker::new(&storage.registry(), self.options.check);
         let persons = Persons::clone(&storage.persons());
-        self.checked = Some(checker.check_chunk(&self.lines, &self.source, 1, &persons)?);
+        self.checked =
+            Some(checker.check_chunk(&self.lines, &self.source, self.options.first_row, &persons)?);
         Ok(self)
     }
 
@@ -160,7 +161,7 @@ impl Grouper {
             let mut bytes = Vec::new();
             let (mut places, mut origins) = (Vec::new(), Vec::new());
             for &at in &members {
-                for (row, (start, end)) in (1..).zip(group[at].places()) {
+                for (row, (start, end)) in (group[at].options.first_row..).zip(group[at].places()) {
                     places.push((origins.len() as u64 + 1, (bytes.len() + start, bytes.len() + end)));
                     origins.push((at, row));
                 }

@@ -16,7 +16,7 @@ pub struct IngestReport {
 /// One row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowFate {
-    /// The number of its line, from 1.
+    /// The number of its line; that of the first is in the options.
     pub row: u64,
     pub fate: Fate,
 }

@@ -45,7 +45,7 @@ async fn open_with(config: StorageConfig) -> (Arc<Storage>, Ingester) {
         let sale = vec![numeric("amount"), Property::scalar("item", ScalarType::String)];
         storage.define([definition("sale", sale), definition("visit", vec![numeric("n")])]).unwrap();
     }
-    let ingester = Ingester::new(Arc::clone(&storage), clock(), Arc::default());
+    let ingester = Ingester::new(Arc::clone(&storage), clock(), Arc::default(), FlushLimits::default());
     (storage, ingester)
 }
 
@@ -294,6 +294,58 @@ async fn rows_come_through_the_log_as_through_an_import() {
     }
 }
 
+/// Comes back when it is so, and never when it is not: what is waited for happens in the background.
+async fn until(so: impl Fn() -> bool) {
+    while !so() {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_comes_into_the_lake_by_itself_and_into_few_files() {
+    let dir = TempDir::new().unwrap();
+    let (storage, _) = open(&dir).await;
+    let limits = FlushLimits { events: 5, ..FlushLimits::default() };
+    let ingester = Ingester::new(Arc::clone(&storage), clock(), Arc::default(), limits);
+    for round in 0..30_u64 {
+        let lines: String = (0..5).map(|n| visit(&format!("{round}-{n}"), "x", n)).collect();
+        send(&ingester, &lines).await;
+        until(|| storage.unflushed().events == 0).await;
+    }
+    assert_eq!(shown(&storage, "visit").await.len(), 150);
+    let snapshot = storage.snapshot().await.unwrap();
+    let by_day = snapshot.tables["visit"].files.chunk_by(|a, b| a.day == b.day);
+    // Thirty flushes have come to each day; a compaction may still be due or at work.
+    assert!(by_day.clone().all(|files| files.len() < 20), "{:?}", by_day.map(<[_]>::len).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn callers_wait_while_memory_is_full_and_none_of_their_events_is_lost() {
+    let dir = TempDir::new().unwrap();
+    let (storage, _) = open(&dir).await;
+    let never = std::time::Duration::from_secs(1_000_000);
+    let limits = FlushLimits { bytes: usize::MAX, events: usize::MAX, age: never, most_bytes: 20_000 };
+    let ingester = Arc::new(Ingester::new(Arc::clone(&storage), clock(), Arc::default(), limits));
+    let tasks: Vec<_> = (0..8_u64)
+        .map(|caller| {
+            let ingester = Arc::clone(&ingester);
+            tokio::spawn(async move {
+                for number in 0..20_u64 {
+                    let report = send(&ingester, &visit(&format!("{caller}-{number}"), "x", number)).await;
+                    assert_eq!(report.stored, 1);
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_eq!(shown(&storage, "visit").await.len(), 160);
+    // Nothing but the lack of room has flushed.
+    assert!(storage.catalog().log_position().unwrap() > 0);
+    assert!(storage.unflushed().events < 160);
+}
+
 /// Fails at a step, and from then on.
 #[derive(Debug)]
 struct FailAt(Step);
@@ -338,7 +390,7 @@ async fn a_reader_of_another_process_takes_nothing_and_says_so() {
     let (storage, _ingester) = open(&dir).await;
     let reader = StorageConfig { read_only: true, ..config(&dir) };
     let reader = Storage::open(reader).await.unwrap();
-    let ingester = Ingester::new(Arc::clone(&reader), clock(), Arc::default());
+    let ingester = Ingester::new(Arc::clone(&reader), clock(), Arc::default(), FlushLimits::default());
     let refused = ingester.ingest(IngestBatch::lines(visit("a", "x", 1)), IngestOptions::default()).await;
     assert_eq!(refused.unwrap_err().kind(), Kind::Invalid);
     assert_eq!(reader.flush().await.unwrap_err().kind(), Kind::Invalid);

@@ -11,6 +11,7 @@ mod api_keys;
 mod batches;
 mod definitions;
 mod exports;
+mod housekeeping;
 mod persons;
 pub(crate) mod profiles;
 mod rejected;
@@ -43,6 +44,7 @@ pub use batches::BatchRecord;
 pub use exports::AddedExport;
 pub use exports::ExportFileRow;
 pub use exports::ExportRow;
+pub use housekeeping::Forgotten;
 pub use profiles::MergeRow;
 pub use profiles::OutboxRow;
 pub use rejected::RejectedRow;
@@ -130,6 +132,13 @@ impl Catalog {
         &self.path
     }
 
+    /// Writes the catalog as it is now into a new file, without what was deleted from it.
+    pub fn copy_to(&self, path: &Path) -> Result<()> {
+        let target = path.to_string_lossy();
+        let copied = self.lock().execute("VACUUM INTO ?1", [target.as_ref()]);
+        copied.map(|_| ()).map_err(|error| sql_error(&self.path, "copy", error))
+    }
+
     pub fn counts(&self) -> Result<Counts> {
         self.read("count rows in", |tx| {
             let count = |table: &str| {
@@ -202,6 +211,16 @@ impl Catalog {
         let mut connection = self.lock();
         let tx = connection.transaction().map_err(|error| sql_error(&self.path, doing, error))?;
         run(&tx)
+    }
+
+    /// Leaves no byte of what was deleted in the file and in SQLite's own log: the file is written anew, because pages
+    /// that were split keep copies of rows that nobody counts.
+    pub fn overwrite_deleted(&self) -> Result<()> {
+        let connection = self.lock();
+        let done = connection
+            .execute("VACUUM", [])
+            .and_then(|_| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
+        done.map_err(|error| sql_error(&self.path, "write anew", error))
     }
 
     /// A panic elsewhere cannot leave half a transaction behind: dropping one rolls it back.

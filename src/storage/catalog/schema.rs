@@ -14,7 +14,7 @@ use crate::storage::catalog::exports;
 use crate::storage::catalog::sql_error;
 
 /// Step `n` (from 1) makes format `n` out of format `n - 1`; format 0 is an empty file.
-const STEPS: &[&str] = &[FIRST, LOG, API_KEYS, PEOPLE, exports::TABLES];
+const STEPS: &[&str] = &[FIRST, LOG, API_KEYS, PEOPLE, exports::TABLES, HOUSEKEEPING];
 
 /// Times are microseconds since the epoch, UTC. `created_at` and `changed_at` of rows that people made by hand are
 /// SQLite's own clock: nothing is computed from them.
@@ -156,6 +156,23 @@ const PEOPLE: &str = "
         person_id   INTEGER NOT NULL,
         at          INTEGER NOT NULL,
         properties  TEXT NOT NULL
+    );
+";
+
+/// How long events are kept, by definition; and which persons were forgotten, begun before it is done.
+const HOUSEKEEPING: &str = "
+    CREATE TABLE retention (
+        definition  TEXT PRIMARY KEY,
+        months      INTEGER NOT NULL,
+        days        INTEGER NOT NULL
+    ) WITHOUT ROWID;
+
+    CREATE TABLE forgotten (
+        number      INTEGER PRIMARY KEY,
+        person_id   INTEGER NOT NULL,
+        begun_at    INTEGER NOT NULL,
+        done_at     INTEGER,
+        receipt     TEXT
     );
 ";
 

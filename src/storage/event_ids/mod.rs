@@ -220,6 +220,14 @@ impl EventIds {
         &mut self.logged[last]
     }
 
+    /// Whether an id is remembered, whatever its event says.
+    ///
+    /// # Errors
+    /// As [`EventIds::check`].
+    pub fn knows(&self, key: u128) -> Result<bool> {
+        Ok(self.look_up(Entry::new(key, 0), false)? != Verdict::New)
+    }
+
     fn look_up(&self, entry: Entry, in_no_run: bool) -> Result<Verdict> {
         let mut known = self.pending.find(entry);
         known = known.or_else(|| self.logged.iter().rev().find_map(|set| set.find(entry)));
