@@ -230,11 +230,13 @@ impl Lines {
 
     async fn store(&mut self, lines: Vec<u8>) -> Result<String, Fault> {
         let count = lines.iter().filter(|byte| **byte == b'\n').count() as u64;
-        let report = self.app.engine.ingest(IngestBatch::lines(lines), self.options.clone()).await?;
+        // Under a name that the client gives, a line is known by its number in the whole stream.
+        let options = IngestOptions { first_row: self.taken + 1, ..self.options.clone() };
+        let report = self.app.engine.ingest(IngestBatch::lines(lines), options).await?;
         self.app.metrics.ingested("own", &report);
         let mut out = String::new();
         for row in &report.rows {
-            out.push_str(&verdict(self.taken + row.row, &row.fate).to_string());
+            out.push_str(&verdict(row.row, &row.fate).to_string());
             out.push('\n');
         }
         self.taken += count;

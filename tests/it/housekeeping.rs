@@ -67,6 +67,9 @@ fn a_backup_gives_the_same_store_again_and_a_damaged_one_none() {
     let backup = backup.to_str().unwrap();
     let said = store.run(["backup", backup]).fine();
     assert!(said.contains("files") && said.contains(backup), "{said}");
+    // A bare name is a folder where one stands.
+    store.run(["backup", "kept"]).fine();
+    assert!(store.path("kept").join("backup.json").try_exists().unwrap());
     let again = store.run(["backup", backup]).fails(2);
     assert!(again.contains("has something in it already"), "{again}");
     // What comes later is not in it; a statement makes one too.
