@@ -35,6 +35,7 @@ use crate::storage::merge;
 use crate::storage::object;
 use crate::storage::parquet::DataFileWriter;
 use crate::storage::pool;
+use crate::storage::shape;
 use crate::storage::steps::Step;
 use crate::storage::write;
 
@@ -215,16 +216,17 @@ impl Storage {
         persons: &[PersonId],
     ) -> Result<(Vec<FileRecord>, u64)> {
         let columns = Columns::of(definition);
-        let schema = columns.file_schema();
         let id = definition.id.as_str();
         let (mut written, mut left_out) = (Vec::new(), 0);
         for file in files {
             let path = layout::data_path(id, file.day, &format!("f-{}", uuid::Uuid::new_v4().simple()))?;
             let local = self.layout.local(&path);
             let rows = usize::try_from(file.rows).unwrap_or(usize::MAX);
-            let mut writer = DataFileWriter::create(&local, schema, rows)?;
+            let inputs = [self.layout.local(&file.path)];
+            let (schema, times) = shape::of_files(columns.file_schema(), &inputs)?;
+            let mut writer = DataFileWriter::create(&local, &schema, rows, times)?;
             let mut kept = 0;
-            merge::merge(&[self.layout.local(&file.path)], schema, |rows: &RecordBatch| {
+            merge::merge(&inputs, &schema, |rows: &RecordBatch| {
                 let others = others(rows, persons)?;
                 kept += others.num_rows() as u64;
                 left_out += (rows.num_rows() - others.num_rows()) as u64;
