@@ -16,6 +16,7 @@ use crate::sql::cursor::Cursor;
 use crate::sql::export;
 use crate::sql::people::people;
 use crate::sql::questions;
+use crate::sql::segment;
 use crate::sql::split::split;
 use crate::value::ScalarType;
 
@@ -54,6 +55,8 @@ fn parse_one(text: &str) -> Result<StatementKind> {
         StatementKind::Describe { name: dotted(&mut cursor)? }
     } else if cursor.take(&["EXPORT"]) {
         export::export(&mut cursor)?
+    } else if let Some(statement) = segment::segment(&mut cursor)? {
+        StatementKind::Segment(Box::new(statement))
     } else if let Some(question) = questions::parse(&mut cursor)? {
         StatementKind::Question(Box::new(question))
     } else if let Some(statement) = people(&mut cursor, text)? {
