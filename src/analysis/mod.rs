@@ -3,13 +3,17 @@
 //! A request is turned into plain SQL for what SQL does well (conditions, pruning, groups) and into one of the
 //! algorithms of `sequence` for what it does not: order. An answer is a table.
 
+mod activity;
 mod events;
 mod funnel;
 mod ground;
 mod history;
 mod hits;
+mod paths;
 mod persons;
 mod retention;
+pub mod segment;
+mod sessions;
 mod table;
 mod trend;
 
@@ -23,6 +27,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::query::Queries;
 
+pub use activity::ActivityRequest;
 pub use events::Events;
 pub use funnel::By;
 pub use funnel::Counting;
@@ -37,10 +42,12 @@ pub use funnel::Of;
 pub use funnel::Per;
 pub use funnel::Picked;
 pub use ground::Ground;
+pub use paths::PathsRequest;
 pub use retention::CellOf;
 pub use retention::Entry;
 pub use retention::RetentionRequest;
 pub use retention::Shape;
+pub use sessions::SessionsRequest;
 pub use trend::Measure;
 pub use trend::Named;
 pub use trend::Series;
@@ -52,6 +59,12 @@ pub use trend::TrendRequest;
 pub enum Analysis {
     Retention(RetentionRequest),
     Trend(TrendRequest),
+    Persons(segment::PersonsRequest),
+    Overlap(segment::OverlapRequest),
+    Lifecycle(ActivityRequest),
+    Stickiness(ActivityRequest),
+    Sessions(SessionsRequest),
+    Paths(PathsRequest),
 }
 
 impl Analysis {
@@ -69,6 +82,12 @@ impl Analysis {
         match self {
             Self::Retention(request) => retention::answer(request, ground).await,
             Self::Trend(request) => trend::answer(request, ground).await,
+            Self::Persons(request) => segment::answer(request, ground).await,
+            Self::Overlap(request) => segment::overlap(request, ground).await,
+            Self::Lifecycle(request) => activity::lifecycle(request, ground).await,
+            Self::Stickiness(request) => activity::stickiness(request, ground).await,
+            Self::Sessions(request) => sessions::answer(request, ground).await,
+            Self::Paths(request) => paths::answer(request, ground).await,
         }
     }
 }

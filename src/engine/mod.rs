@@ -20,6 +20,7 @@ mod people_statements;
 mod questions;
 pub(crate) mod rows;
 mod schedules;
+mod segments;
 mod serving;
 mod settings;
 mod show;
@@ -31,6 +32,7 @@ use tokio::sync::Mutex;
 use tokio::sync::MutexGuard;
 
 use crate::engine::keys::KeyRing;
+use crate::engine::segments::EngineSegments;
 use crate::error::Result;
 use crate::export::Exports;
 use crate::export::Retries;
@@ -218,10 +220,11 @@ impl Engine {
         let session = match &*held {
             Some((seen, session)) if Arc::ptr_eq(seen, &snapshot) => Arc::clone(session),
             Some((_, session)) => Arc::new(session.at(Arc::clone(&snapshot)).await?),
-            None => Arc::new(self.inner.queries.session(
+            None => Arc::new(self.inner.queries.session_with(
                 Arc::clone(&snapshot),
                 self.storage().object_store(),
                 &self.inner.system,
+                Some(Arc::new(EngineSegments(Arc::downgrade(&self.inner)))),
             )?),
         };
         *held = Some((snapshot, Arc::clone(&session)));

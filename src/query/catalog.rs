@@ -18,6 +18,8 @@ use crate::query::events::EventsTable;
 use crate::query::people::DefinitionsTable;
 use crate::query::people::PersonsTable;
 use crate::query::scan::Lake;
+use crate::query::segments::Segments;
+use crate::query::segments::SegmentsSchema;
 use crate::query::system::SystemProvider;
 use crate::query::system::SystemTable;
 
@@ -27,6 +29,8 @@ pub(crate) const CATALOG: &str = "milepost";
 pub(crate) const MAIN: &str = "main";
 /// The schema of the tables that show the state of the store.
 pub(crate) const SYSTEM: &str = "system";
+/// The schema of the segments.
+pub(crate) const SEGMENTS: &str = "segments";
 
 const EVENTS: &str = "events";
 const PERSONS: &str = "persons";
@@ -36,35 +40,46 @@ const PERSONS: &str = "persons";
 pub(crate) struct LakeCatalog {
     main: Arc<MainSchema>,
     system: Arc<SystemSchema>,
+    segments: Option<Arc<SegmentsSchema>>,
 }
 
 impl LakeCatalog {
-    pub(crate) fn new(lake: Arc<Lake>, system: &[Arc<dyn SystemTable>]) -> Self {
+    pub(crate) fn new(
+        lake: Arc<Lake>,
+        system: &[Arc<dyn SystemTable>],
+        segments: Option<Arc<dyn Segments>>,
+    ) -> Self {
         let own: [Arc<dyn SystemTable>; 1] = [Arc::new(DefinitionsTable(Arc::clone(&lake.snapshot)))];
         let by_name = |tables: &[Arc<dyn SystemTable>]| {
             tables.iter().map(|one| (one.name().to_owned(), Arc::clone(one))).collect()
         };
+        let snapshot = Arc::clone(&lake.snapshot);
+        let segments = segments.map(|segments| Arc::new(SegmentsSchema { segments, snapshot }));
         let main = MainSchema { lake, own: by_name(&own), views: RwLock::default() };
-        Self { main: Arc::new(main), system: Arc::new(SystemSchema { tables: by_name(system) }) }
+        Self { main: Arc::new(main), system: Arc::new(SystemSchema { tables: by_name(system) }), segments }
     }
 
     /// The names of all tables, as SQL writes them.
     pub(crate) fn tables(&self) -> Vec<String> {
         let mut names = self.main.table_names();
         names.extend(self.system.table_names().into_iter().map(|name| format!("{SYSTEM}.{name}")));
+        let segments = self.segments.iter().flat_map(|segments| segments.table_names());
+        names.extend(segments.map(|name| format!("{SEGMENTS}.{name}")));
         names
     }
 }
 
 impl CatalogProvider for LakeCatalog {
     fn schema_names(&self) -> Vec<String> {
-        vec![MAIN.to_owned(), SYSTEM.to_owned()]
+        let segments = self.segments.is_some().then(|| SEGMENTS.to_owned());
+        [MAIN.to_owned(), SYSTEM.to_owned()].into_iter().chain(segments).collect()
     }
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
         match name {
             MAIN => Some(Arc::clone(&self.main) as Arc<dyn SchemaProvider>),
             SYSTEM => Some(Arc::clone(&self.system) as Arc<dyn SchemaProvider>),
+            SEGMENTS => self.segments.as_ref().map(|one| Arc::clone(one) as Arc<dyn SchemaProvider>),
             _ => None,
         }
     }

@@ -60,6 +60,7 @@ use crate::query::names::Names;
 use crate::query::rules::DayRule;
 use crate::query::rules::UniquesRule;
 use crate::query::scan::Lake;
+use crate::query::segments::Segments;
 use crate::query::statement::permit;
 use crate::query::statement::permit_plan;
 use crate::query::system::SystemTable;
@@ -134,9 +135,20 @@ impl Queries {
         store: Arc<dyn ObjectStore>,
         system: &[Arc<dyn SystemTable>],
     ) -> Result<Session> {
+        self.session_with(snapshot, store, system, None)
+    }
+
+    /// The same with the tables `segments.*`.
+    pub fn session_with(
+        &self,
+        snapshot: Arc<Snapshot>,
+        store: Arc<dyn ObjectStore>,
+        system: &[Arc<dyn SystemTable>],
+        segments: Option<Arc<dyn Segments>>,
+    ) -> Result<Session> {
         self.base.runtime_env().register_object_store(self.url.as_ref(), store);
         let shared = Shared { url: self.url.clone(), hot: Arc::clone(&self.hot) };
-        Ok(Session::new(self.base.as_ref().clone(), shared, snapshot, system))
+        Ok(Session::new(self.base.as_ref().clone(), shared, snapshot, system, segments))
     }
 }
 
@@ -204,6 +216,7 @@ pub struct Session {
     catalog: Arc<LakeCatalog>,
     shared: Shared,
     system: Vec<Arc<dyn SystemTable>>,
+    segments: Option<Arc<dyn Segments>>,
     /// The statements that made and dropped views, to make them again over another snapshot.
     views: Mutex<Vec<String>>,
 }
@@ -220,9 +233,10 @@ impl Session {
         shared: Shared,
         snapshot: Arc<Snapshot>,
         system: &[Arc<dyn SystemTable>],
+        segments: Option<Arc<dyn Segments>>,
     ) -> Self {
         let lake = Arc::new(Lake { snapshot, url: shared.url.clone(), hot: Arc::clone(&shared.hot) });
-        let catalog = Arc::new(LakeCatalog::new(lake, system));
+        let catalog = Arc::new(LakeCatalog::new(lake, system, segments.clone()));
         let list = MemoryCatalogProviderList::new();
         list.register_catalog(CATALOG.to_owned(), Arc::clone(&catalog) as _);
         state.register_catalog_list(Arc::new(list));
@@ -231,6 +245,7 @@ impl Session {
             catalog,
             shared,
             system: system.to_vec(),
+            segments,
             views: Mutex::default(),
         }
     }
@@ -238,7 +253,13 @@ impl Session {
     /// The same session over another snapshot: settings stay, and views see the new events. A view that the snapshot
     /// cannot answer any more is gone.
     pub async fn at(&self, snapshot: Arc<Snapshot>) -> Result<Self> {
-        let next = Self::new(self.context.state(), self.shared.clone(), snapshot, &self.system);
+        let next = Self::new(
+            self.context.state(),
+            self.shared.clone(),
+            snapshot,
+            &self.system,
+            self.segments.clone(),
+        );
         let views = self.views.lock().map_err(|_| half_changed())?.clone();
         for statement in views {
             if let Ok(plan) = next.plan(&statement).await {

@@ -7,13 +7,17 @@ mod any_order;
 mod chain;
 pub mod clickhouse;
 mod funnel;
+pub(crate) mod lifecycle;
 mod matching;
 #[cfg(test)]
 mod oracle;
 mod ordered;
+pub(crate) mod paths;
 mod pattern;
 pub(crate) mod retention;
 mod rules;
+pub(crate) mod sessions;
+pub(crate) mod steps;
 mod strict;
 #[cfg(test)]
 mod tests;

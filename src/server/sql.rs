@@ -39,6 +39,7 @@ use crate::server::fault::Cause;
 use crate::server::fault::Fault;
 use crate::server::params::Params;
 use crate::server::watch::audit;
+use crate::sql::SegmentStatement;
 use crate::sql::Statement;
 use crate::sql::StatementKind;
 
@@ -113,6 +114,7 @@ pub(crate) fn needed(statement: &Statement) -> Scope {
         | StatementKind::ShowTemplates
         | StatementKind::Question(_)
         | StatementKind::Describe { .. } => Scope::Query,
+        StatementKind::Segment(segment) if matches!(**segment, SegmentStatement::Show) => Scope::Query,
         // A folder is one of this machine's.
         StatementKind::ExportEvents(export) if export.into.starts_with("s3://") => Scope::Export,
         _ => Scope::Manage,

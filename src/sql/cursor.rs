@@ -49,8 +49,13 @@ impl Cursor {
 
     /// Whether the next tokens are these words, in any case; takes nothing.
     pub(crate) fn is(&self, words: &[&str]) -> bool {
+        self.is_ahead(0, words)
+    }
+
+    /// The same of the tokens behind the next `skip`.
+    pub(crate) fn is_ahead(&self, skip: usize, words: &[&str]) -> bool {
         words.iter().enumerate().all(|(ahead, word)| {
-            matches!(self.tokens.get(self.at + ahead).map(|one| &one.token),
+            matches!(self.tokens.get(self.at + skip + ahead).map(|one| &one.token),
                 Some(Token::Word(found)) if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word))
         })
     }
@@ -58,6 +63,25 @@ impl Cursor {
     /// Whether the next tokens are this word and an opening parenthesis.
     pub(crate) fn is_call(&self, word: &str) -> bool {
         self.is(&[word]) && self.tokens.get(self.at + 1).is_some_and(|one| one.token == Token::LParen)
+    }
+
+    /// Whether behind the next `skip` tokens a parenthesis opens that has one of these words in it, at any depth.
+    pub(crate) fn is_group_with(&self, skip: usize, words: &[&[&str]]) -> bool {
+        let mut depth = 0_usize;
+        for (ahead, one) in self.tokens.iter().enumerate().skip(self.at + skip) {
+            match one.token {
+                Token::LParen => depth += 1,
+                Token::RParen => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            if depth == 0 {
+                return false;
+            }
+            if words.iter().any(|words| self.is_ahead(ahead - self.at, words)) {
+                return true;
+            }
+        }
+        false
     }
 
     /// Takes the words if they come next.
@@ -166,8 +190,13 @@ impl Cursor {
     /// An expression of SQL as it was typed: everything up to a comma, an unpaired `)` or one of the stops, outside
     /// parentheses and `CASE … END`.
     pub(crate) fn expression(&mut self, what: &str, stops: &[&[&str]]) -> Result<String> {
+        self.expression_up_to(what, |cursor| stops.iter().any(|stop| cursor.is(stop)))
+    }
+
+    /// [`Cursor::expression`] up to where `stops` says so; the `AND` of a `BETWEEN` is never such a place.
+    pub(crate) fn expression_up_to(&mut self, what: &str, stops: impl Fn(&Self) -> bool) -> Result<String> {
         let start = self.at;
-        let (mut depth, mut cases) = (0_usize, 0_usize);
+        let (mut depth, mut cases, mut betweens) = (0_usize, 0_usize, 0_usize);
         while let Some(token) = self.peek() {
             match token {
                 Token::LParen | Token::LBracket => depth += 1,
@@ -176,7 +205,9 @@ impl Cursor {
                 Token::Comma if depth == 0 => break,
                 _ if depth == 0 && self.is(&["CASE"]) => cases += 1,
                 _ if depth == 0 && self.is(&["END"]) => cases = cases.saturating_sub(1),
-                _ if depth == 0 && cases == 0 && stops.iter().any(|stop| self.is(stop)) => break,
+                _ if depth == 0 && self.is(&["BETWEEN"]) => betweens += 1,
+                _ if depth == 0 && betweens > 0 && self.is(&["AND"]) => betweens -= 1,
+                _ if depth == 0 && cases == 0 && stops(self) => break,
                 _ => {}
             }
             self.at += 1;

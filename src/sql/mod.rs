@@ -1,5 +1,6 @@
 //! Text to [`Statement`]: our additions to SQL; parses only, runs nothing.
 
+mod activity;
 mod clauses;
 mod cursor;
 mod expand;
@@ -10,6 +11,7 @@ mod parser;
 mod people;
 mod questions;
 mod retention;
+mod segment;
 mod spelling;
 mod split;
 mod statement;
@@ -20,6 +22,9 @@ pub use expand::is_funnel;
 pub use parser::parse;
 pub use people::PeopleStatement;
 pub use people::Who;
+pub use segment::CreateSegment;
+pub use segment::Members;
+pub use segment::SegmentStatement;
 pub use spelling::KEYWORDS;
 pub use spelling::quoted;
 pub use spelling::spelled;

@@ -17,6 +17,7 @@ use crate::sql::export;
 use crate::sql::housekeeping;
 use crate::sql::people::people;
 use crate::sql::questions;
+use crate::sql::segment;
 use crate::sql::split::split;
 use crate::value::ScalarType;
 
@@ -55,6 +56,8 @@ fn parse_one(text: &str) -> Result<StatementKind> {
         StatementKind::Describe { name: dotted(&mut cursor)? }
     } else if cursor.take(&["EXPORT"]) {
         export::export(&mut cursor)?
+    } else if let Some(statement) = segment::segment(&mut cursor)? {
+        StatementKind::Segment(Box::new(statement))
     } else if let Some(question) = questions::parse(&mut cursor)? {
         StatementKind::Question(Box::new(question))
     } else if let Some(kind) = housekeeping::statement(&mut cursor)? {

@@ -4,6 +4,7 @@ use crate::analysis::Analysis;
 use crate::error::Place;
 use crate::schema::Property;
 use crate::sql::PeopleStatement;
+use crate::sql::SegmentStatement;
 
 /// One statement of a text.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +39,8 @@ pub enum StatementKind {
         name: String,
     },
     ExportEvents(ExportEvents),
+    /// `CREATE SEGMENT …` and its kin.
+    Segment(Box<SegmentStatement>),
     /// `RETENTION …` and its kin.
     Question(Box<Analysis>),
     People(PeopleStatement),

@@ -129,3 +129,191 @@ fn the_slices_of_a_trend_sum_to_the_whole() {
         store.rows("TREND PERSONS OF seatReserved BY note TOP 1 PER MONTH FROM '2026-06-01' TO '2026-07-01'");
     assert_eq!(persons, ["2026-06-01,ana,1", "2026-06-01,,1", "2026-06-01,(other),3"]);
 }
+
+/// The persons of a condition by their external ids, in order.
+fn persons(store: &Store, condition: &str) -> Vec<String> {
+    store.sql(&format!("CREATE OR REPLACE STATIC SEGMENT found AS PERSONS WHERE {condition}")).fine();
+    store.rows("SELECT externalPersonId FROM persons WHERE personId IN (SELECT personId FROM segments.found) ORDER BY 1")
+}
+
+#[test]
+fn br17_did_not_is_asked_alone_and_knows_persons_without_events() {
+    let store = Store::with_seats();
+    let mut lines = String::new();
+    let view = |person: &str, time: &str| {
+        format!(
+            "{{\"definitionId\":\"pageView\",\"identifier\":{{\"id\":\"{person}\",\"type\":\"EXTERNAL_ID\"}},\"occurredTime\":\"{time}\",\
+             \"properties\":{{\"url\":\"/\"}}}}\n"
+        )
+    };
+    // As of 2026-06-30: p1 bought 10 days ago, p2 viewed yesterday, p4 bought 60 days ago; p3's only event comes later.
+    lines.push_str(&seat("e1", "p1", "2026-06-20T00:00:00Z", r#"{"total":20}"#));
+    lines.push_str(&view("p2", "2026-06-29T00:00:00Z"));
+    lines.push_str(&view("p3", "2026-07-29T00:00:00Z"));
+    lines.push_str(&seat("e4", "p4", "2026-05-01T00:00:00Z", r#"{"total":5}"#));
+    store.import("a", &lines).fine();
+    let as_of = "AS OF '2026-06-30'";
+    // Without an event before that day nobody knew p3; as of now everybody does.
+    let did_not = ["p2", "p4"];
+    assert_eq!(persons(&store, &format!("NOT DID seatReserved IN LAST 30 DAYS {as_of}")), did_not);
+    assert_eq!(
+        persons(&store, &format!("DID seatReserved EXACTLY 0 TIMES IN LAST 30 DAYS {as_of}")),
+        did_not
+    );
+    assert_eq!(
+        persons(&store, &format!("DID seatReserved AT MOST 0 TIMES IN LAST 30 DAYS {as_of}")),
+        did_not
+    );
+    assert_eq!(persons(&store, &format!("DID seatReserved IN LAST 30 DAYS {as_of}")), ["p1"]);
+    assert_eq!(persons(&store, "DID NOT seatReserved SINCE '2026-06-10'"), ["p2", "p3", "p4"]);
+    assert_eq!(persons(&store, "DID seatReserved BETWEEN 0 AND 1 TIMES"), ["p1", "p2", "p3", "p4"]);
+    assert_eq!(
+        persons(&store, "DID seatReserved HAVING SUM(total) >= 20 OR DID pageView BEFORE '2026-07-01'"),
+        ["p1", "p2"]
+    );
+    assert_eq!(
+        persons(&store, "externalPersonId IN ('p3', 'p4') AND NOT (DID pageView AND DID * AT LEAST 1 TIME)"),
+        ["p4"]
+    );
+}
+
+#[test]
+fn a_segment_is_a_table_a_filter_and_goes_with_its_events() {
+    let store = store_of(&[("ana", &[1, 2, 4]), ("bo", &[1]), ("cy", &[2, 3])]);
+    let made = store
+        .sql("CREATE SEGMENT often AS PERSONS WHERE DID seatReserved AT LEAST 2 TIMES ON AT LEAST 2 DAYS")
+        .fine();
+    assert!(made.contains("2 persons now"), "{made}");
+    assert_eq!(store.rows("SELECT COUNT(*) FROM segments.often"), ["2"]);
+    assert_eq!(
+        store.rows("TREND seatReserved FOR SEGMENT often PER MONTH FROM '2026-06-01' TO '2026-07-01'"),
+        ["2026-06-01,5"]
+    );
+    store.import("b", &seat("late", "bo", "2026-06-05T12:00:00Z", "{}")).fine();
+    assert_eq!(store.rows("SELECT COUNT(*) FROM segments.often"), ["3"]);
+    store.sql("CREATE SEGMENT ends AS PERSONS WHERE IN SEGMENT often AND NOT DID seatReserved FIRST TIME BEFORE '2026-06-02'").fine();
+    assert_eq!(store.rows("SELECT COUNT(*) FROM segments.ends"), ["1"]);
+    assert_eq!(
+        store.rows("OVERLAP OF often, ends"),
+        ["often,often,3,3,3,1.0", "often,ends,3,1,1,1.0", "ends,ends,1,1,1,1.0"]
+    );
+    let fault = |text: &str| store.sql(text).fails(2);
+    assert!(
+        fault("CREATE OR REPLACE SEGMENT often AS PERSONS WHERE IN SEGMENT ends").contains("made of itself")
+    );
+    assert!(fault("SELECT * FROM segments.oftn").contains("segments.often"));
+    assert!(fault("PERSONS WHERE IN SEGMENT oftn").contains("often"));
+    let taken = store.sql("CREATE SEGMENT often AS PERSONS WHERE DID *");
+    assert!(taken.stderr.contains("OR REPLACE"), "{}", taken.stderr);
+    assert!(store.sql("DROP SEGMENT often").stderr.contains("made of"), "a segment in use is not dropped");
+    store.sql("DROP SEGMENT ends; DROP SEGMENT often").fine();
+    assert_eq!(store.rows("SHOW SEGMENTS"), Vec::<String>::new());
+    let listed = store.sql("CREATE SEGMENT two AS LIST ('ana', 'bo', 'nobody')").fine();
+    assert!(listed.contains("2 persons now; 1 external ids are not known"), "{listed}");
+    assert_eq!(store.rows("SELECT COUNT(*) FROM segments.two"), ["2"]);
+    let file = store.file("vips.txt", "cy\n\nana\n");
+    store.sql(&format!("CREATE OR REPLACE SEGMENT two FROM '{}'", file.display())).fine();
+    assert_eq!(persons(&store, "IN SEGMENT two AND DID seatReserved IN LAST 36500 DAYS"), ["ana", "cy"]);
+}
+
+#[test]
+fn a_segment_in_the_published_json_is_the_same_as_its_statement() {
+    let store = store_of(&[("ana", &[1, 2, 4]), ("bo", &[1]), ("cy", &[2, 3])]);
+    store
+        .import(
+            "b",
+            &seat(
+                "x",
+                "di",
+                "2026-06-01T12:00:00Z",
+                r#"{"venueId":9,"seats":[{"row":"A","price":50},{"row":"B"}]}"#,
+            ),
+        )
+        .fine();
+    let json = |events: &str| format!(r#"{{"events": [{events}]}}"#);
+    let made = |events: &str| {
+        store.sql(&format!("CREATE OR REPLACE SEGMENT x AS JSON '{}'", json(events))).fine();
+        store.rows("SELECT externalPersonId FROM persons WHERE personId IN (SELECT personId FROM segments.x) ORDER BY 1")
+    };
+    let clause = |times: &str, time: &str, payload: &str| {
+        format!(
+            r#"{{"definitionId": "seatReserved", {times} "timelineCondition": {time}, "payloadConditions": [{payload}]}}"#
+        )
+    };
+    let ever = r#"{"occurred": "ALL", "operator": "EMPTY"}"#;
+    let twice = r#""occurrenceCondition": {"operation": "GREATER_OR_EQUAL", "times": 2},"#;
+    assert_eq!(made(&clause(twice, ever, "")), ["ana", "cy"]);
+    let venue = r#"{"attribute": "venueId", "operator": "GT", "value": "3"}"#;
+    assert_eq!(made(&clause("", ever, venue)), ["ana", "di"]);
+    let list = r#"{"attribute": "seats.price", "operator": "GTE", "value": "50"}"#;
+    assert_eq!(made(&clause("", ever, list)), ["di"]);
+    let never = r#"{"occurred": "NOT", "operator": "BEFORE_ABS", "start": 1780401600}"#;
+    assert_eq!(made(&clause("", never, "")), ["cy"], "before 2026-06-02T12:00:00Z");
+    let first = r#"{"occurred": "FIRST", "operator": "AFTER_ABS", "start": 1780358400}"#;
+    assert_eq!(made(&clause("", first, "")), ["cy"], "since 2026-06-02");
+    let query = r##"CREATE OR REPLACE SEGMENT x AS JSON '{"query": {"#or": [{"externalId": "bo"}, {"#startsWith": {"externalId": "d"}}]}}'"##;
+    store.sql(query).fine();
+    assert_eq!(store.rows("SELECT COUNT(*) FROM segments.x"), ["2"]);
+    let fault = store.sql("CREATE SEGMENT y AS JSON '{\"events\": [{\"definitionId\": \"seatReservd\", \"timelineCondition\": \
+                           {\"occurred\": \"ALL\", \"operator\": \"EMPTY\"}, \"payloadConditions\": [{\"attribute\": \"a\", \
+                           \"operator\": \"EQ\", \"value\": \"1\"}]}]}'");
+    assert!(fault.stderr.contains("did you mean \"seatReserved\"?"), "{}", fault.stderr);
+}
+
+#[test]
+fn lifecycle_stickiness_sessions_and_paths_on_a_small_history() {
+    let store = store_of(&[("ana", &[1, 2, 4]), ("bo", &[1]), ("cy", &[2, 3])]);
+    let lifecycle = store.rows("LIFECYCLE seatReserved FROM '2026-06-01' TO '2026-06-06' AS OF '2026-06-05'");
+    assert_eq!(
+        lifecycle,
+        [
+            "2026-06-01,2,0,0,0,true",
+            "2026-06-02,1,1,0,1,true",
+            "2026-06-03,0,1,0,1,true",
+            "2026-06-04,0,0,1,1,true",
+        ]
+    );
+    let stickiness = store.rows("STICKINESS seatReserved FROM '2026-06-01' TO '2026-06-05'");
+    assert_eq!(stickiness, ["1,1,3,100.0%", "2,1,2,66.7%", "3,1,1,33.3%"]);
+    let sessions = store.rows("SESSIONS OF seatReserved PAUSE 24 HOURS PER MONTH");
+    assert_eq!(sessions, ["2026-06-01,4,3,6,1.5,43200.0,43200.0,2"]);
+    let entry = store.rows("SESSIONS OF seatReserved PAUSE 24 HOURS ENTRY note TOP 1");
+    assert_eq!(entry, ["ana,2,50.0%", "(other),2,50.0%"]);
+    let paths = store.rows(
+        "PATHS FROM seatReserved WHERE venueId = 1 STEPS 2 THROUGH seatReserved BY venueId WITHIN 10 DAYS",
+    );
+    assert_eq!(
+        paths,
+        [
+            "0,seatReserved,2,100.0%,,seatReserved",
+            "1,├─ 2,1,50.0%,86400.0,seatReserved > 2",
+            "2,│  └─ 4,1,100.0%,172800.0,seatReserved > 2 > 4",
+            "1,└─ (ends),1,50.0%,,seatReserved > (ends)",
+        ]
+    );
+    let back = store.rows(
+        "PATHS TO seatReserved WHERE venueId = 4 STEPS 2 THROUGH seatReserved BY venueId WITHIN 10 DAYS",
+    );
+    assert_eq!(back.last().unwrap(), "2,\"   └─ 1\",1,100.0%,86400.0,1 > 2 > seatReserved");
+}
+
+#[test]
+fn merged_persons_are_one_in_segments_and_in_every_question() {
+    let store = store_of(&[("ana", &[1, 2]), ("bo", &[3]), ("cy", &[1])]);
+    store.sql("CREATE SEGMENT two AS LIST ('ana', 'bo')").fine();
+    let cells = "RETENTION seatReserved THEN seatReserved FOR 2 FROM '2026-06-01' TO '2026-07-01' CELLS";
+    let second_day =
+        |rows: Vec<String>| rows.iter().find(|row| row.starts_with("2026-06-01,2,")).unwrap().clone();
+    assert_eq!(second_day(store.rows(cells)), "2026-06-01,2,3,2,0,0.0,true");
+    store.run(["people", "merge", "ana", "bo"]).fine();
+    assert_eq!(second_day(store.rows(cells)), "2026-06-01,2,3,2,1,0.5,true");
+    assert_eq!(store.rows("SELECT COUNT(*) FROM (SELECT DISTINCT personId FROM segments.two)"), ["1"]);
+    assert_eq!(
+        store.rows(
+            "TREND PERSONS OF seatReserved PER MONTH FOR SEGMENT two FROM '2026-06-01' TO '2026-07-01'"
+        ),
+        ["2026-06-01,1"]
+    );
+    assert_eq!(persons(&store, "DID seatReserved ON AT LEAST 3 DAYS"), ["ana"]);
+    assert_eq!(persons(&store, "NOT DID seatReserved"), Vec::<String>::new());
+}

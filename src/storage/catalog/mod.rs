@@ -17,6 +17,7 @@ pub(crate) mod profiles;
 mod rejected;
 mod schedules;
 mod schema;
+mod segments;
 mod sources;
 
 use std::fs;
@@ -49,6 +50,7 @@ pub use profiles::MergeRow;
 pub use profiles::OutboxRow;
 pub use rejected::RejectedRow;
 pub use schedules::ExportScheduleRow;
+pub use segments::SegmentRow;
 pub use sources::SourceState;
 
 /// How long to wait for another connection's transaction.

@@ -14,7 +14,20 @@ use crate::storage::catalog::exports;
 use crate::storage::catalog::sql_error;
 
 /// Step `n` (from 1) makes format `n` out of format `n - 1`; format 0 is an empty file.
-const STEPS: &[&str] = &[FIRST, LOG, API_KEYS, PEOPLE, exports::TABLES, HOUSEKEEPING];
+const STEPS: &[&str] = &[FIRST, LOG, API_KEYS, PEOPLE, exports::TABLES, HOUSEKEEPING, SEGMENTS];
+
+/// Segments: definition is JSON, members the persons of a static one.
+const SEGMENTS: &str = "
+    CREATE TABLE segments (
+        name        TEXT PRIMARY KEY,
+        description TEXT NOT NULL,
+        definition  TEXT NOT NULL,
+        said        TEXT NOT NULL,
+        members     BLOB,
+        created     INTEGER NOT NULL,
+        modified    INTEGER NOT NULL
+    ) WITHOUT ROWID;
+";
 
 /// Times are microseconds since the epoch, UTC. `created_at` and `changed_at` of rows that people made by hand are
 /// SQLite's own clock: nothing is computed from them.
