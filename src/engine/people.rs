@@ -491,7 +491,7 @@ fn is_another(known: &Profile, write: &PersonWrite) -> bool {
     given.is_some_and(|id| known.external_id.as_ref().is_some_and(|own| own != id))
 }
 
-fn refused(code: FaultCode, property: &str, message: String) -> Verdict {
+pub(crate) fn refused(code: FaultCode, property: &str, message: String) -> Verdict {
     Verdict::Refused(vec![Fault { code, property: property.to_owned(), message }])
 }
 

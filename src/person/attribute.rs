@@ -144,10 +144,12 @@ impl FromStr for Attribute {
     }
 }
 
-/// Whether somebody bought already.
+/// What a person is to the business, the least first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum PersonKind {
+    /// Nobody knows who it is.
+    Visitor,
     Lead,
     #[default]
     Customer,
@@ -156,6 +158,7 @@ pub enum PersonKind {
 impl PersonKind {
     pub fn name(self) -> &'static str {
         match self {
+            Self::Visitor => "VISITOR",
             Self::Lead => "LEAD",
             Self::Customer => "CUSTOMER",
         }

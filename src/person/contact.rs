@@ -49,7 +49,7 @@ impl Contact {
     pub fn check(&self) -> Result<(), String> {
         let Self { kind, id, sender, .. } = self;
         match kind {
-            IdentifierType::Id | IdentifierType::ExternalId => {
+            IdentifierType::Id | IdentifierType::ExternalId | IdentifierType::Visitor => {
                 return Err(format!("{kind} is no contact information"));
             }
             IdentifierType::Email if !is_email(id) => {

@@ -34,9 +34,11 @@ pub enum IdentifierType {
     Whatsapp,
     ZaloFollower,
     TiktokBm,
+    /// A browser that nobody has named yet; only this program gives it out.
+    Visitor,
 }
 
-const NAMES: [(IdentifierType, &str); 20] = [
+const NAMES: [(IdentifierType, &str); 21] = [
     (IdentifierType::Id, "ID"),
     (IdentifierType::ExternalId, "EXTERNAL_ID"),
     (IdentifierType::Phone, "PHONE"),
@@ -57,6 +59,7 @@ const NAMES: [(IdentifierType, &str); 20] = [
     (IdentifierType::Whatsapp, "WHATSAPP"),
     (IdentifierType::ZaloFollower, "ZALO_FOLLOWER"),
     (IdentifierType::TiktokBm, "TIKTOK_BM"),
+    (IdentifierType::Visitor, "VISITOR"),
 ];
 
 impl IdentifierType {
@@ -71,7 +74,7 @@ impl IdentifierType {
 
     /// Whether the identifier is unique only together with the sender that knows it.
     pub fn needs_sender(self) -> bool {
-        !matches!(self, Self::Id | Self::ExternalId | Self::Phone | Self::Email)
+        !matches!(self, Self::Id | Self::ExternalId | Self::Phone | Self::Email | Self::Visitor)
     }
 }
 

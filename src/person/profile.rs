@@ -89,9 +89,9 @@ pub struct Doc {
     /// When anything of it was last written.
     #[serde(default)]
     pub touched: i64,
-    /// The type that was written while the person stood for others too; its own stays the strength of its values.
+    /// The type that it had before another was written to the merged person: that of its values' strength.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub later_kind: Option<PersonKind>,
+    pub was: Option<PersonKind>,
     /// Values that were written while the person stood for others too; one without a value was emptied then.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub later: BTreeMap<String, Later>,
@@ -116,8 +116,6 @@ pub struct Member {
 
 /// The key of the external id among the values that were written later; no attribute is called so.
 pub(crate) const EXTERNAL_ID: &str = "externalId";
-/// The key of the type.
-pub(crate) const KIND: &str = "type";
 
 /// The key of a custom attribute, which may be called like a standard one.
 pub(crate) fn custom_key(name: &str) -> String {
@@ -129,11 +127,16 @@ pub(crate) fn custom_key(name: &str) -> String {
 type Strength = (bool, i64, bool, std::cmp::Reverse<(i64, i64)>);
 
 impl Member {
+    /// Who is first: the one created first, and whoever is known before those who are not.
+    pub fn age(&self) -> (bool, Micros, PersonId) {
+        (self.doc.kind == PersonKind::Visitor, self.created, self.id)
+    }
+
     fn strength(&self, key: &str) -> (Strength, bool) {
         let age = std::cmp::Reverse((self.created.0, self.id.0));
         match self.doc.later.get(key) {
             Some(later) => ((later.customer, later.at, true, age), true),
-            None => ((self.doc.kind == PersonKind::Customer, self.doc.modified, false, age), false),
+            None => ((self.doc.strength() == PersonKind::Customer, self.doc.modified, false, age), false),
         }
     }
 }
@@ -153,15 +156,11 @@ impl Profile {
     ///
     /// The one created first gives id, creation time and origin. Emails, phones, tags and the like are united.
     pub fn of(members: &[Member]) -> Option<Self> {
-        let first = members.iter().min_by_key(|one| (one.created, one.id))?;
+        let first = members.iter().min_by_key(|one| one.age())?;
         if let [one] = members {
             return Some(one.profile());
         }
-        // Whoever was a customer is one, unless the type was written since.
-        let written =
-            members.iter().filter_map(|one| Some((one.doc.later.get(KIND)?.at, one.doc.later_kind?))).max();
-        let kind = written.map(|(_, kind)| kind).or_else(|| members.iter().map(|one| one.doc.kind).max());
-        let kind = kind.unwrap_or_default();
+        let kind = members.iter().map(|one| one.doc.kind).max().unwrap_or_default();
         let mut attributes = BTreeMap::new();
         for attribute in
             members.iter().flat_map(|one| one.doc.attributes.keys()).copied().collect::<BTreeSet<_>>()
@@ -180,7 +179,7 @@ impl Profile {
         }
         let tags = members.iter().flat_map(|one| &one.doc.tags);
         let mut by_age: Vec<&Member> = members.iter().collect();
-        by_age.sort_by_key(|one| (one.created, one.id));
+        by_age.sort_by_key(|one| one.age());
         let mut contacts: Vec<Contact> = by_age.iter().flat_map(|one| one.contacts.iter().cloned()).collect();
         one_primary_a_kind(&mut contacts);
         let last = members.iter().max_by_key(|one| (one.doc.touched, std::cmp::Reverse(one.id)));
@@ -214,11 +213,11 @@ pub(crate) fn one_primary_a_kind(contacts: &mut [Contact]) {
 
 impl Member {
     fn profile(&self) -> Profile {
-        let Doc { attributes, custom, tags, origin: from, modified_from, touched, .. } = &self.doc;
+        let Doc { kind, attributes, custom, tags, origin: from, modified_from, touched, .. } = &self.doc;
         Profile {
             id: self.id,
             external_id: self.external_id.clone(),
-            kind: self.doc.later_kind.unwrap_or(self.doc.kind),
+            kind: *kind,
             attributes: attributes.clone(),
             custom: custom.clone(),
             tags: tags.clone(),
@@ -253,13 +252,13 @@ impl Doc {
             self.origin.clone_from(&after.origin);
             self.modified = now.0;
             self.later.clear();
-            self.later_kind = None;
+            self.was = None;
             return self;
         };
         let later = Later { at: now.0, customer: after.kind.max(strongest) == PersonKind::Customer };
         if before.kind != after.kind {
-            self.later_kind = Some(after.kind);
-            self.later.insert(KIND.to_owned(), later);
+            self.was = Some(self.strength());
+            self.kind = after.kind;
         }
         if before.external_id != after.external_id {
             self.later.insert(EXTERNAL_ID.to_owned(), later);
@@ -287,16 +286,25 @@ impl Doc {
         for tag in after.tags.difference(&before.tags) {
             self.tags.insert(tag.clone());
         }
-        self.without_tags(before.tags.difference(&after.tags))
+        self.without(before, after)
     }
 
-    /// The same without some tags: of a merged person they are taken from every record.
+    /// The same without what a merged person has no longer: what is united is taken from every record.
     #[must_use]
-    pub fn without_tags<'a>(mut self, tags: impl IntoIterator<Item = &'a String>) -> Self {
-        for tag in tags {
+    pub fn without(mut self, before: &Profile, after: &Profile) -> Self {
+        for tag in before.tags.difference(&after.tags) {
             self.tags.remove(tag);
         }
+        if self.kind > after.kind {
+            self.was = Some(self.strength());
+            self.kind = after.kind;
+        }
         self
+    }
+
+    /// The type that says how strong its values are in a merge.
+    pub fn strength(&self) -> PersonKind {
+        self.was.unwrap_or(self.kind)
     }
 }
 

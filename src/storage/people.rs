@@ -20,6 +20,7 @@ use crate::person::Happened;
 use crate::person::Identifier;
 use crate::person::IdentifierType;
 use crate::person::Member;
+use crate::person::PersonKind;
 use crate::person::Persons;
 use crate::person::Profile;
 use crate::person::changes;
@@ -121,15 +122,15 @@ impl PeopleTx<'_> {
         let id = before.id;
         let change = self.change()?;
         let members = self.members(id)?;
-        let merged = if members.len() > 1 { members.iter().map(|one| one.doc.kind).max() } else { None };
+        let merged =
+            if members.len() > 1 { members.iter().map(|one| one.doc.strength()).max() } else { None };
         let own = members.iter().find(|one| one.id == id);
         let own = own.ok_or_else(|| Error::not_found(format!("there is no person {id}")))?;
-        let gone: Vec<String> = before.tags.difference(&after.tags).cloned().collect();
-        for member in
-            members.iter().filter(|one| one.id != id && gone.iter().any(|tag| one.doc.tags.contains(tag)))
-        {
-            let doc = member.doc.clone().without_tags(&gone);
-            self.say(profiles::put_doc(self.tx, member.id, &doc, change))?;
+        for member in members.iter().filter(|one| one.id != id) {
+            let doc = member.doc.clone().without(before, after);
+            if doc != member.doc {
+                self.say(profiles::put_doc(self.tx, member.id, &doc, change))?;
+            }
         }
         if before.external_id != after.external_id {
             self.rename(own, after.external_id.as_deref())?;
@@ -215,8 +216,11 @@ impl PeopleTx<'_> {
             self.profile(id)?.ok_or_else(|| Error::not_found(format!("there is no person {id}")))
         };
         let (one, other) = (known(one)?, known(other)?);
-        let (into, from) =
-            if (one.created, one.id) <= (other.created, other.id) { (one, other) } else { (other, one) };
+        let first = |id: PersonId| {
+            let members = self.members(id)?;
+            Ok::<_, Error>(members.iter().map(Member::age).min())
+        };
+        let (into, from) = if first(one.id)? <= first(other.id)? { (one, other) } else { (other, one) };
         let change = self.change()?;
         self.say(profiles::put_merge(self.tx, from.id, into.id, self.now, origin))?;
         self.say(profiles::touch(self.tx, from.id, change))?;
@@ -224,8 +228,45 @@ impl PeopleTx<'_> {
         self.say(profiles::show(self.tx, from.id, None))?;
         self.persons.aliases_mut().merge(from.id, into.id);
         self.show(into.id)?;
-        self.tell(into.id, Happened::merged(&from, origin))?;
+        if from.kind != PersonKind::Visitor {
+            self.tell(into.id, Happened::merged(&from, origin))?;
+        }
         Ok(Some(into.id))
+    }
+
+    /// Adds somebody of whom nothing is known but an identifier. No event tells of it.
+    pub fn add_visitor(&mut self, identifier: &Identifier, origin: &str) -> Result<PersonId> {
+        let id = self.persons.next_id();
+        let change = self.change()?;
+        self.say(profiles::put_person(self.tx, id, None, self.now))?;
+        let doc = Doc {
+            kind: PersonKind::Visitor,
+            origin: origin.to_owned(),
+            modified: self.now.0,
+            touched: self.now.0,
+            ..Doc::default()
+        };
+        self.say(profiles::put_doc(self.tx, id, &doc, change))?;
+        let Identifier { kind, id: name, sender } = identifier;
+        let contact = Contact { kind: *kind, id: name.clone(), sender: sender.clone(), primary: false };
+        self.say(profiles::put_contact(self.tx, id, &contact, 0))?;
+        self.persons.put(id, None, self.now);
+        self.persons.attach(id, *kind, name, sender);
+        Ok(id)
+    }
+
+    /// Tells that a person, who was anonymous, is there.
+    pub fn tell_created(&mut self, id: PersonId) -> Result<()> {
+        match self.profile(id)? {
+            Some(profile) => self.tell(id, Happened::created(&profile)),
+            None => Ok(()),
+        }
+    }
+
+    /// Merges one who may be merged already into another instead.
+    pub fn move_to(&mut self, id: PersonId, target: PersonId, origin: &str) -> Result<()> {
+        self.unmerge(id)?;
+        self.merge(target, id, origin).map(|_| ())
     }
 
     /// Makes a person that was merged stand for itself again, and for those who were merged into it before. Says whom

@@ -139,10 +139,10 @@ proptest! {
         after.custom = to.doc.custom;
         after.kind = to.doc.kind;
         after.tags = kept.into_iter().collect();
-        let gone: Vec<String> = before.tags.difference(&after.tags).cloned().collect();
+
         let strongest = members.iter().map(|one| one.doc.kind).max();
         for member in &mut members {
-            member.doc = member.doc.clone().without_tags(&gone);
+            member.doc = member.doc.clone().without(&before, &after);
             if member.id == before.id {
                 member.doc = member.doc.clone().changed(&before, &after, strongest, Micros(5));
             }

@@ -92,7 +92,12 @@ fn contacts(tx: &Transaction<'_>, id: PersonId) -> rusqlite::Result<Vec<Contact>
         "SELECT type, id, sender, preferred FROM identities WHERE person_id = ?1 ORDER BY position, type, id, sender",
     )?;
     let rows = statement.query_map([id.0], contact)?;
-    rows.filter(|one| one.as_ref().map_or(true, |one| one.kind != IdentifierType::ExternalId)).collect()
+    rows.filter(|one| one.as_ref().map_or(true, is_contact)).collect()
+}
+
+/// Whether an identifier is a way to reach the person, and not another name of it.
+fn is_contact(one: &Contact) -> bool {
+    !matches!(one.kind, IdentifierType::ExternalId | IdentifierType::Visitor)
 }
 
 fn contact(row: &rusqlite::Row<'_>) -> rusqlite::Result<Contact> {
@@ -125,7 +130,7 @@ pub(crate) fn members_between(tx: &Transaction<'_>, first: i64, last: i64) -> ru
     while let Some(row) = rows.next()? {
         let (contact, person) = (contact(row)?, PersonId(row.get(4)?));
         let at = members.binary_search_by_key(&person, |member: &Member| member.id);
-        if let (Ok(at), true) = (at, contact.kind != IdentifierType::ExternalId) {
+        if let (Ok(at), true) = (at, is_contact(&contact)) {
             members[at].contacts.push(contact);
         }
     }
