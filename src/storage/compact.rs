@@ -7,8 +7,8 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 
 use arrow::array::RecordBatch;
 use tokio::sync::mpsc;
@@ -112,7 +112,7 @@ impl Storage {
     async fn compact_now(self: &Arc<Self>, progress: &Arc<OnProgress>) -> Result<Compacted> {
         let _turn = self.compacting.lock().await;
         let mut total = Compacted::default();
-        let done = Arc::new(AtomicU64::new(0));
+        let done = Arc::new(Mutex::new(0));
         let mut planned = 0;
         loop {
             let snapshot = self.snapshot().await?;
@@ -132,8 +132,10 @@ impl Storage {
             let done = Arc::clone(&done);
             let on_progress = Arc::clone(progress);
             let report = move |bytes: u64| {
-                let bytes_done = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
-                on_progress(CompactProgress { bytes_done, bytes_total: planned });
+                // Told under the lock: two threads that end together must not tell the greater number first.
+                let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+                *done += bytes;
+                on_progress(CompactProgress { bytes_done: *done, bytes_total: planned });
             };
             self.rewrite_tables(work, report, &mut total).await?;
         }
