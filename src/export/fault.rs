@@ -90,6 +90,11 @@ impl Fault {
         Self { cure, reason }
     }
 
+    /// We may not do this, and perhaps something else.
+    pub(crate) fn is_denied(&self) -> bool {
+        self.cure == Cure::Mend && self.reason.starts_with("AccessDenied")
+    }
+
     /// As an error about an object.
     pub(crate) fn about(self, doing: &str, path: &Path) -> Error {
         let kind = match self.cure {
@@ -162,6 +167,17 @@ mod tests {
         let line = generic("connection reset by peer");
         let fault = Fault::of(&line);
         assert_eq!((fault.cure, fault.reason.as_str()), (Cure::Later, "connection reset by peer"));
+    }
+
+    #[test]
+    fn what_is_denied_is_told_from_what_is_wrong() {
+        let denied = |code: &str| Fault::of(&generic(&body("403 Forbidden", code))).is_denied();
+        assert!(denied("AccessDenied"));
+        assert!(!denied("SignatureDoesNotMatch") && !denied("NoSuchBucket"));
+        let page = generic(
+            "Error performing GET http://x - Server returned non-2xx status code: 403 Forbidden: <html>",
+        );
+        assert!(!Fault::of(&page).is_denied(), "a page without a code is not the bucket's word");
     }
 
     #[test]

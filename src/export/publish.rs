@@ -165,11 +165,11 @@ pub(crate) async fn names(target: &Target, prefix: &str) -> Result<Vec<String>> 
     let ours = move |object: ObjectMeta| {
         std::future::ready(Ok(name_in(&directory, &object.location).filter(|name| name.starts_with(&prefix))))
     };
-    let names = listed.try_filter_map(ours).try_collect().await;
-    match names {
-        Err(object_store::Error::PermissionDenied { .. }) if target.remote => Ok(Vec::new()),
-        names => names.map_err(|error| Fault::of(&error).about("could not list", &target.prefix)),
-    }
+    let names: object_store::Result<Vec<String>> = listed.try_filter_map(ours).try_collect().await;
+    names.or_else(|error| match Fault::of(&error) {
+        fault if target.remote && fault.is_denied() => Ok(Vec::new()),
+        fault => Err(fault.about("could not list", &target.prefix)),
+    })
 }
 
 fn name_in(directory: &Path, path: &Path) -> Option<String> {
