@@ -241,6 +241,7 @@ fn a_role_is_assumed_with_its_external_id_and_renewed_when_its_token_expires() {
     // Signatures count.
     let forged = run(with_keys(&store, &proxy.url, &submit("forged", &[]), key, "no-such-secret")).fails(2);
     assert!(forged.contains("SignatureDoesNotMatch"), "{forged}");
+    moto.trust_all();
     let mut check = Command::new(&interpreter);
     check.arg(crate::harness::project("tests/python/exports.py")).args([moto.url().as_str(), BUCKET, "out/"]);
     let checked = run_python(check.env("TEST_ROOT_KEY", root_key).env("TEST_ROOT_SECRET", root_secret));
