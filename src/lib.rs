@@ -74,6 +74,7 @@ pub mod ids;
 pub mod ingest;
 pub mod person;
 pub mod query;
+pub mod quote;
 pub mod schema;
 pub mod sequence;
 pub mod server;

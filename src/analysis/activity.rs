@@ -12,7 +12,6 @@ use serde::Serialize;
 
 use crate::analysis::events::Events;
 use crate::analysis::events::in_condition;
-use crate::analysis::events::literal;
 use crate::analysis::ground::Ground;
 use crate::analysis::ground::Scope;
 use crate::analysis::ground::ScopeWords;
@@ -20,6 +19,7 @@ use crate::analysis::history::select;
 use crate::analysis::table::Table;
 use crate::error::Error;
 use crate::error::Result;
+use crate::quote::literal;
 use crate::sequence::lifecycle::State;
 use crate::sequence::lifecycle::visit_states;
 use crate::time::Day;

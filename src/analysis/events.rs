@@ -16,6 +16,8 @@ use serde::Serialize;
 
 use crate::error::Error;
 use crate::error::Result;
+use crate::quote::literal;
+use crate::quote::quoted;
 
 /// The events of one definition, or of all, that meet a condition.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,20 +57,10 @@ pub(crate) fn in_condition(said: &str, error: Error) -> Error {
     Error::new(error.kind(), format!("about {said}: {error}"))
 }
 
-/// A name in double quotes.
-pub(crate) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
 /// What a column of an expression is called: a name in quotes without them.
 pub(crate) fn heading(expression: &str) -> String {
     let inner = expression.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     inner.filter(|inner| !inner.contains('"')).unwrap_or(expression).to_owned()
-}
-
-/// A text in single quotes.
-pub(crate) fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
 }
 
 /// One expression of SQL, checked to be one, with `any(…)` spelled out.

@@ -1,10 +1,10 @@
 //! `Ground`: what a question stands on: a session over one snapshot, the time it is asked at, and the zone of its days.
 
-use crate::analysis::events::literal;
-use crate::analysis::events::quoted;
 use crate::error::Error;
 use crate::error::Result;
 use crate::query::Session;
+use crate::quote::literal;
+use crate::quote::quoted;
 use crate::time::Micros;
 use crate::time::Zone;
 use crate::time::parse_instant;

@@ -20,6 +20,7 @@ use crate::analysis::segment::SpanUnit;
 use crate::analysis::table::Table;
 use crate::error::Error;
 use crate::error::Result;
+use crate::quote::literal;
 use crate::sequence::paths::Reach;
 use crate::sequence::paths::Step;
 use crate::sequence::paths::Stop;
@@ -156,11 +157,7 @@ async fn stops(
     let through = if request.through.is_empty() { &any[..] } else { &request.through };
     let mut stops = Vec::new();
     for events in through {
-        let name = if events.event == "*" {
-            "\"definitionId\"".to_owned()
-        } else {
-            crate::analysis::events::literal(&events.event)
-        };
+        let name = if events.event == "*" { "\"definitionId\"".to_owned() } else { literal(&events.event) };
         let value = request.by.clone().unwrap_or(name);
         let wanted = Wanted { events, from: None, to: scope.until, value: Some(&value) };
         stops.extend(hits(ground, scope, wanted, values).await?);

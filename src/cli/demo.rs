@@ -18,6 +18,7 @@ use crate::engine::ImportRequest;
 use crate::error::Context;
 use crate::error::Result;
 use crate::ingest::Quiet;
+use crate::quote::literal;
 
 /// A data set: what it is, the file, and the map that turns its rows into events, with the definitions of those.
 struct DataSet {
@@ -114,8 +115,8 @@ fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
 
 async fn export(engine: &Engine, folder: &Path, output: &Output) -> Result<()> {
     let (from, to) = DAY;
-    let into = folder.display().to_string().replace('\'', "''");
-    let text = format!("EXPORT EVENTS FROM '{from}' TO '{to}' INTO '{into}' WITH (request_id 'demo')");
+    let into = literal(&folder.display().to_string());
+    let text = format!("EXPORT EVENTS FROM '{from}' TO '{to}' INTO {into} WITH (request_id 'demo')");
     answer(&format!("\n-- export one day, as gzip JSON lines\n{text};"))?;
     for statement in engine.parse(&text)? {
         if let sql::Told::Line(line) = sql::ask(engine, &statement, output, false).await? {

@@ -22,6 +22,7 @@ use crate::export::ExportRules;
 use crate::export::ExportState;
 use crate::export::ExportStatus;
 use crate::export::Worked;
+use crate::quote::literal;
 use crate::time::Micros;
 
 /// How long to sleep at most before looking again.
@@ -32,7 +33,7 @@ pub(crate) async fn run(engine: &Engine, command: ExportCommand, terminal: &Term
         ExportCommand::Submit(request) => submit(engine, *request, terminal).await,
         ExportCommand::Status { id, format } => {
             engine.exports().status(&id)?;
-            let only = format!("WHERE request_id = '{}'", id.replace('\'', "''"));
+            let only = format!("WHERE request_id = {}", literal(&id));
             show(engine, &only, format, terminal).await
         }
         ExportCommand::List { format } => show(engine, "", format, terminal).await,

@@ -14,6 +14,7 @@ use crate::engine::show;
 use crate::error::Error;
 use crate::error::Result;
 use crate::error::did_you_mean;
+use crate::quote::literal;
 use crate::sql::AlterEvent;
 use crate::sql::Change;
 use crate::sql::Statement;
@@ -76,8 +77,7 @@ impl Engine {
 
     /// A funnel over the store as it is now: the statement's and the JSON form's library call.
     pub async fn funnel(&self, request: &FunnelRequest) -> Result<Rows> {
-        let json = request.to_json()?.replace('\'', "''");
-        self.ask(&format!("SELECT * FROM funnel('{json}')")).await
+        self.ask(&format!("SELECT * FROM funnel({})", literal(&request.to_json()?))).await
     }
 
     /// An event with its properties; any other table as the query layer sees it.

@@ -15,6 +15,7 @@ use crate::ids::PersonId;
 use crate::ingest::CheckOptions;
 use crate::ingest::Checker;
 use crate::ingest::Rejection;
+use crate::quote::literal;
 use crate::time::Micros;
 
 /// An event as it was stored.
@@ -29,7 +30,6 @@ pub struct StoredEvent {
 impl Engine {
     /// The event of a definition that has this id.
     pub async fn stored_event(&self, definition: &str, event_id: &str) -> Result<Option<StoredEvent>> {
-        let literal = |text: &str| format!("'{}'", text.replace('\'', "''"));
         let sql = format!(
             "SELECT personId, occurredTime, properties FROM events WHERE definitionId = {} AND eventId = {}",
             literal(definition),

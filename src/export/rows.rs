@@ -37,6 +37,8 @@ use crate::export::publish;
 use crate::export::run::ExportProgress;
 use crate::export::run::Progress;
 use crate::export::target::Target;
+use crate::export::writer::blocking;
+use crate::export::writer::count;
 
 /// The form of the manifest that this version writes and reads.
 const FORMAT: u32 = 1;
@@ -393,13 +395,4 @@ fn writer(schema: &SchemaRef) -> Result<ArrowWriter<Vec<u8>>> {
 
 async fn ended(writer: ArrowWriter<Vec<u8>>) -> Result<Bytes> {
     blocking(move || writer.into_inner().internal(could_not).map(Bytes::from)).await
-}
-
-/// Thinking does not belong on the threads that wait for stores.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.internal(|| "a thread of an export died".to_owned())?
-}
-
-fn count(rows: usize) -> u64 {
-    u64::try_from(rows).unwrap_or(u64::MAX)
 }

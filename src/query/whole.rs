@@ -11,7 +11,6 @@ use arrow::array::RecordBatch;
 use arrow::array::new_null_array;
 use arrow::compute::cast;
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::DataType;
 use arrow::datatypes::Field;
 use arrow::datatypes::Schema;
 use datafusion::common::Result;
@@ -41,6 +40,7 @@ use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::arrow::parquet_to_arrow_schema;
 
 use crate::query::hot::HotColumns;
+use crate::query::layout::shown;
 use crate::schema::OCCURRED_TIME;
 use crate::schema::PERSON_ID;
 
@@ -175,7 +175,11 @@ impl Reader {
         let metadata = input.get_metadata(None).await?;
         let known = metadata.file_metadata();
         let stored = parquet_to_arrow_schema(known.schema_descr(), known.key_value_metadata())?;
-        let views: Vec<Field> = stored.fields().iter().map(|field| as_view(field)).collect();
+        let views: Vec<Field> = stored
+            .fields()
+            .iter()
+            .map(|field| field.as_ref().clone().with_data_type(shown(field.data_type())))
+            .collect();
         let options = ArrowReaderOptions::new().with_schema(Arc::new(Schema::new(views)));
         let metadata = ArrowReaderMetadata::try_new(metadata, options)?;
         let wanted = |name: &str| self.columns.field_with_name(name).is_ok();
@@ -236,14 +240,6 @@ fn column_of(batches: &[RecordBatch], field: &Field, rows: usize) -> Result<Arra
         return Ok(stored);
     }
     Ok(cast(&stored, field.data_type())?)
-}
-
-/// Strings are read as views, which is what SQL shows and spares a copy.
-fn as_view(field: &Field) -> Field {
-    match field.data_type() {
-        DataType::Utf8 | DataType::LargeUtf8 => field.clone().with_data_type(DataType::Utf8View),
-        _ => field.clone(),
-    }
 }
 
 /// One file, before and after its columns are there.

@@ -1,5 +1,7 @@
 //! DataFusion's sentences in our words: our names for types, the cure where there is one, and no Rust in them.
 
+use crate::quote::literal;
+
 /// What to write instead of an Arrow type.
 const TYPES: [(&str, &str); 18] = [
     ("Boolean", "Boolean"),
@@ -207,7 +209,7 @@ fn parenthesis(text: &str) -> Option<&str> {
 
 fn value(inner: &str) -> String {
     match inner.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
-        Some(text) => format!("'{}'", text.replace('\'', "''")),
+        Some(text) => literal(text),
         None => inner.to_owned(),
     }
 }

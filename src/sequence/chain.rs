@@ -26,13 +26,11 @@ struct Group<'a> {
 pub(crate) fn chain(rules: &Rules, hits: &[Hit], reached: &Reached) -> Vec<Option<usize>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
     let mut at = hits.partition_point(|hit| rules.instant(hit.time) < reached.first);
-    while let Some(hit) = hits.get(at).filter(|hit| rules.instant(hit.time) <= reached.last) {
-        let instant = rules.instant(hit.time);
-        let size = hits[at..].iter().take_while(|hit| rules.instant(hit.time) == instant).count();
-        let group = &hits[at..at + size];
+    while let Some((instant, group, _)) = rules.first_instant(&hits[at..]).filter(|one| one.0 <= reached.last)
+    {
         let excludes = group.iter().fold(0, |all, hit| all | hit.excludes);
         groups.push(Group { instant, start: at, hits: group, excludes });
-        at += size;
+        at += group.len();
     }
     let mut search = Search {
         rules,

@@ -57,10 +57,7 @@ impl Ordered {
         let mut top = Reached::default();
         let mut started = false;
         let mut rest = hits;
-        while let Some(one) = rest.first() {
-            let instant = rules.instant(one.time);
-            let size = rest.iter().take_while(|hit| rules.instant(hit.time) == instant).count();
-            let (group, after) = rest.split_at(size);
+        while let Some((instant, group, after)) = rules.first_instant(rest) {
             rest = after;
             let may_start = rules.may_start(instant) && (rules.entry == Entry::Any || !started);
             let starts = may_start && group.iter().any(|hit| hit.steps & 1 != 0);

@@ -107,6 +107,15 @@ impl Rules {
         if self.tolerance > 1 { time.saturating_sub(time.rem_euclid(self.tolerance)) } else { time }
     }
 
+    /// The hits of the first instant, which may be taken in any order, with that instant; and those after them.
+    #[inline]
+    pub(crate) fn first_instant<'a>(&self, hits: &'a [Hit]) -> Option<(i64, &'a [Hit], &'a [Hit])> {
+        let instant = self.instant(hits.first()?.time);
+        let size = hits.iter().take_while(|hit| self.instant(hit.time) == instant).count();
+        let (group, after) = hits.split_at(size);
+        Some((instant, group, after))
+    }
+
     /// Whether an event at this instant may still belong to a chain that started at `first`.
     pub(crate) fn within(&self, first: i64, instant: i64) -> bool {
         // Saturation keeps the longest windows right: nothing is further apart than the longest of them.

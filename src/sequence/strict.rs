@@ -26,10 +26,7 @@ impl Strict {
         let mut top = Reached::default();
         let mut started = false;
         let mut rest = hits;
-        while let Some(one) = rest.first() {
-            let instant = rules.instant(one.time);
-            let size = rest.iter().take_while(|hit| rules.instant(hit.time) == instant).count();
-            let (group, after) = rest.split_at(size);
+        while let Some((instant, group, after)) = rules.first_instant(rest) {
             rest = after;
             let may_start = rules.may_start(instant) && (rules.entry == Entry::Any || !started);
             let starts = may_start && group.iter().any(|hit| hit.steps & 1 != 0);
@@ -50,7 +47,7 @@ impl Strict {
                     } else if step + 1 == top.level && instant == top.last {
                         top.first = top.first.max(first);
                     }
-                    if filled == 0 || step + 1 - filled == size {
+                    if filled == 0 || step + 1 - filled == group.len() {
                         self.next[step + 1] = self.next[step + 1].max(Some(first));
                     }
                 }

@@ -5,6 +5,7 @@
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use crate::error::Result;
+use crate::quote::literal;
 use crate::sql::cursor::Cursor;
 use crate::sql::funnel;
 
@@ -36,7 +37,7 @@ pub fn expand(text: &str) -> Result<String> {
             out.push_str(&text[copied..cursor.start()]);
             cursor.expect(&[word])?;
             let (function, argument) = read(&mut cursor)?;
-            out.push_str(&format!("SELECT * FROM {function}('{}')", argument.replace('\'', "''")));
+            out.push_str(&format!("SELECT * FROM {function}({})", literal(&argument)));
             copied = cursor.stop();
             may_begin = false;
             continue;

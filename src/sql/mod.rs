@@ -17,6 +17,7 @@ mod split;
 mod statement;
 mod trend;
 
+pub use crate::quote::quoted;
 pub use expand::expand;
 pub use expand::is_funnel;
 pub use parser::parse;
@@ -26,7 +27,6 @@ pub use segment::CreateSegment;
 pub use segment::Members;
 pub use segment::SegmentStatement;
 pub use spelling::KEYWORDS;
-pub use spelling::quoted;
 pub use spelling::spelled;
 pub use split::is_complete;
 pub use statement::AlterEvent;

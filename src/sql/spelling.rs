@@ -11,6 +11,8 @@ use datafusion::sql::sqlparser::keywords::RESERVED_FOR_COLUMN_ALIAS;
 use datafusion::sql::sqlparser::keywords::RESERVED_FOR_TABLE_ALIAS;
 use datafusion::sql::sqlparser::parser::Parser;
 
+use crate::quote::quoted;
+
 /// The keywords that people type here, in order. The parser knows a thousand of every dialect, most of which lead
 /// nowhere: they are not worth offering.
 #[rustfmt::skip]
@@ -31,11 +33,6 @@ pub const KEYWORDS: [&str; 114] = [
 /// A name as SQL needs it: in quotes only where SQL would otherwise read something else.
 pub fn spelled(name: &str) -> String {
     if is_plain(name) { name.to_owned() } else { quoted(name) }
-}
-
-/// A name in quotes, whatever it is.
-pub fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// Whether SQL reads the bare name as a column and as a table of that name; the parser itself is asked. It is lenient

@@ -31,6 +31,7 @@ use crate::error::Place;
 use crate::error::Result;
 use crate::error::did_you_mean;
 use crate::query::NamedTable;
+use crate::quote::quoted;
 use crate::schema::PERSON_ID;
 use crate::schema::SESSION_ID;
 
@@ -161,10 +162,6 @@ fn check_properties(request: &FunnelRequest, wanted: &BTreeMap<String, Wanted>) 
         Of::Person => None,
     };
     missing.map_or(Ok(()), |one| Err(at(no_property(&one.table, property), *place)))
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 fn null() -> Expr {

@@ -25,6 +25,7 @@ use crate::query::testing::TestLake;
 use crate::query::testing::ask;
 use crate::query::testing::june;
 use crate::query::testing::queries_of;
+use crate::quote::literal;
 use crate::schema::Property;
 use crate::sequence::Funnel;
 use crate::sequence::Hit;
@@ -55,13 +56,13 @@ fn funnel(steps: &[&str], within: &str) -> FunnelRequest {
 }
 
 async fn answer(session: &Session, columns: &str, request: &FunnelRequest) -> Vec<String> {
-    let json = request.to_json().unwrap().replace('\'', "''");
-    ask(session, &format!("SELECT {columns} FROM funnel('{json}')")).await.unwrap()
+    let json = literal(&request.to_json().unwrap());
+    ask(session, &format!("SELECT {columns} FROM funnel({json})")).await.unwrap()
 }
 
 async fn fault(session: &Session, request: &FunnelRequest) -> String {
-    let json = request.to_json().unwrap().replace('\'', "''");
-    ask(session, &format!("SELECT * FROM funnel('{json}')")).await.unwrap_err().to_string()
+    let json = literal(&request.to_json().unwrap());
+    ask(session, &format!("SELECT * FROM funnel({json})")).await.unwrap_err().to_string()
 }
 
 fn texts(values: &[Option<&str>]) -> Vec<ArrayRef> {
@@ -281,9 +282,8 @@ async fn the_answer_is_the_same_in_any_number_of_parts_and_on_disk() {
             ..request.clone()
         };
         if memory < 4 << 20 {
-            let json = by.to_json().unwrap().replace('\'', "''");
-            let run =
-                ask(&session, &format!("EXPLAIN ANALYZE SELECT * FROM funnel('{json}')")).await.unwrap();
+            let json = literal(&by.to_json().unwrap());
+            let run = ask(&session, &format!("EXPLAIN ANALYZE SELECT * FROM funnel({json})")).await.unwrap();
             assert!(run.iter().any(|line| line.contains("sorted_on_disk=1")), "all fitted: {run:#?}");
         }
         let all = answer(&session, "*", &by).await;

@@ -3,11 +3,11 @@
 use serde_json::Map;
 use serde_json::Value;
 
-use crate::analysis::events::literal;
-use crate::analysis::events::quoted;
 use crate::error::Error;
 use crate::error::Result;
 use crate::error::did_you_mean;
+use crate::quote::literal;
+use crate::quote::quoted;
 
 /// What a custom attribute's key starts with.
 const CUSTOM: &str = "data\u{1}";

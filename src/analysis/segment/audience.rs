@@ -3,8 +3,6 @@
 use serde::Deserialize;
 
 use crate::analysis::events::Events;
-use crate::analysis::events::literal;
-use crate::analysis::events::quoted;
 use crate::analysis::ground::timestamp;
 use crate::analysis::segment::attributes;
 use crate::analysis::segment::condition::Amount;
@@ -17,6 +15,8 @@ use crate::analysis::segment::condition::Window;
 use crate::error::Error;
 use crate::error::Result;
 use crate::error::did_you_mean;
+use crate::quote::literal;
+use crate::quote::quoted;
 use crate::schema::Columns;
 use crate::schema::PropertyType;
 use crate::schema::Registry;

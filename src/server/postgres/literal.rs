@@ -2,6 +2,7 @@
 
 use datafusion_postgres::pgwire::api::Type;
 
+use crate::quote::literal;
 use crate::time::Day;
 use crate::time::Micros;
 
@@ -100,7 +101,7 @@ impl Parameter {
             Self::Number(number) if number.starts_with(['-', '+']) => format!("({number})"),
             Self::Number(number) => number.clone(),
             Self::Boolean(value) => if *value { "TRUE" } else { "FALSE" }.to_owned(),
-            Self::Text(text) => format!("'{}'", text.replace('\'', "''")),
+            Self::Text(text) => literal(text),
         }
     }
 }
