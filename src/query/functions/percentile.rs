@@ -12,6 +12,7 @@ use arrow::array::Float64Array;
 use arrow::array::ListArray;
 use arrow::buffer::NullBuffer;
 use arrow::buffer::OffsetBuffer;
+use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::DataType;
 use arrow::datatypes::Field;
 use arrow::datatypes::FieldRef;
@@ -92,7 +93,7 @@ impl AggregateUDFImpl for PercentileCont {
             return self.plain.create_groups_accumulator(args);
         }
         let percentile = percentile_of(&args)?;
-        Ok(Box::new(ManyGroups { percentile, values: Vec::new(), groups: Vec::new(), total: 0 }))
+        Ok(Box::new(ManyGroups::new(percentile)))
     }
 
     fn supports_within_group_clause(&self) -> bool {
@@ -172,55 +173,122 @@ impl Accumulator for OneGroup {
     }
 }
 
-/// The values of many groups: each value beside the number of its group, in the order in which they came.
+/// The values of many groups: those of rows beside the number of their group, in the order in which they came; those
+/// of other phases where they came, as runs.
 #[derive(Debug)]
 struct ManyGroups {
     percentile: f64,
     values: Vec<f64>,
     groups: Vec<u32>,
+    runs: Vec<Run>,
+    lists: Vec<ScalarBuffer<f64>>,
+    /// How many values the runs have.
+    in_runs: usize,
     /// How many groups there are.
     total: usize,
+}
+
+/// Values of one group that lie side by side in one of the lists, so that a second phase copies none before it is asked.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    group: u32,
+    list: u32,
+    from: u32,
+    to: u32,
 }
 
 fn group_number(group: usize) -> Result<u32> {
     u32::try_from(group).map_err(|_| exec_datafusion_err!("percentile_cont takes at most 2^32 groups"))
 }
 
+/// Where each of the first `count` groups starts when members are laid out group by group; the last is where they end.
+fn starts_of(members: impl Iterator<Item = u32>, count: usize) -> Vec<usize> {
+    let mut starts = vec![0; count + 1];
+    for group in members.map(|group| group as usize).filter(|group| *group < count) {
+        starts[group + 1] += 1;
+    }
+    for group in 0..count {
+        starts[group + 1] += starts[group];
+    }
+    starts
+}
+
+/// The members of the first `count` groups, group by group, with where each group starts; the others stay, their
+/// numbers still the old ones.
+fn split<T: Copy>(members: Vec<T>, count: usize, group_of: impl Fn(usize, &T) -> u32, empty: T) -> Split<T> {
+    let starts = starts_of(members.iter().enumerate().map(|(at, member)| group_of(at, member)), count);
+    let mut next = starts[..count].to_vec();
+    let mut taken = vec![empty; starts[count]];
+    let mut rest = Vec::new();
+    for (at, member) in members.into_iter().enumerate() {
+        match next.get_mut(group_of(at, &member) as usize) {
+            Some(next) => {
+                taken[*next] = member;
+                *next += 1;
+            }
+            None => rest.push(member),
+        }
+    }
+    Split { taken, starts, rest }
+}
+
+#[derive(Debug)]
+struct Split<T> {
+    taken: Vec<T>,
+    starts: Vec<usize>,
+    rest: Vec<T>,
+}
+
+/// The values of the groups that are given out.
+#[derive(Debug)]
+struct Given {
+    count: usize,
+    values: Split<f64>,
+    runs: Split<Run>,
+    lists: Vec<ScalarBuffer<f64>>,
+}
+
+impl Given {
+    /// Appends the values of one group.
+    fn append(&self, group: usize, to: &mut Vec<f64>) {
+        to.extend_from_slice(&self.values.taken[self.values.starts[group]..self.values.starts[group + 1]]);
+        for run in &self.runs.taken[self.runs.starts[group]..self.runs.starts[group + 1]] {
+            to.extend_from_slice(&self.lists[run.list as usize][run.from as usize..run.to as usize]);
+        }
+    }
+}
+
 impl ManyGroups {
-    /// The values of the groups that are given out, group by group, with where each group starts; the others stay,
-    /// numbered anew from 0.
-    fn take(&mut self, emit: EmitTo) -> (Vec<f64>, Vec<usize>) {
+    fn new(percentile: f64) -> Self {
+        let (values, groups, runs, lists) = Default::default();
+        Self { percentile, values, groups, runs, lists, in_runs: 0, total: 0 }
+    }
+
+    /// Takes the groups that are given out; the others stay, numbered anew from 0.
+    fn take(&mut self, emit: EmitTo) -> Given {
         let count = match emit {
             EmitTo::All => self.total,
             EmitTo::First(count) => count.min(self.total),
         };
-        let mut starts = vec![0; count + 1];
-        for group in self.groups.iter().map(|group| *group as usize).filter(|group| *group < count) {
-            starts[group + 1] += 1;
-        }
-        for group in 0..count {
-            starts[group + 1] += starts[group];
-        }
-        let mut next = starts.clone();
-        let mut ordered = vec![0.0; starts[count]];
-        let mut stay = (Vec::new(), Vec::new());
-        for (group, value) in self.groups.iter().zip(&self.values) {
-            match (*group as usize).checked_sub(count) {
-                None => {
-                    let at = &mut next[*group as usize];
-                    ordered[*at] = *value;
-                    *at += 1;
-                }
-                Some(_) => {
-                    stay.0.push(*value);
-                    // `count` is at most the number of this group, which is a `u32`.
-                    stay.1.push(*group - u32::try_from(count).unwrap_or(*group));
-                }
-            }
-        }
-        (self.values, self.groups) = stay;
+        let groups = std::mem::take(&mut self.groups);
+        let mut values = split(std::mem::take(&mut self.values), count, |at, _| groups[at], 0.0);
+        let nothing = Run { group: 0, list: 0, from: 0, to: 0 };
+        let mut runs = split(std::mem::take(&mut self.runs), count, |_, run: &Run| run.group, nothing);
+        // `count` is at most the number of each group that stays, which is a `u32`.
+        let moved = |group: u32| group - u32::try_from(count).unwrap_or(group);
+        self.values = std::mem::take(&mut values.rest);
+        self.groups = groups.into_iter().filter(|group| *group as usize >= count).map(moved).collect();
+        self.runs = std::mem::take(&mut runs.rest)
+            .into_iter()
+            .map(|run| Run { group: moved(run.group), ..run })
+            .collect();
         self.total -= count;
-        (ordered, starts)
+        self.in_runs = self.runs.iter().map(|run| (run.to - run.from) as usize).sum();
+        let lists = self.lists.clone();
+        if self.runs.is_empty() {
+            self.lists.clear();
+        }
+        Given { count, values, runs, lists }
     }
 }
 
@@ -261,34 +329,51 @@ impl GroupsAccumulator for ManyGroups {
         self.total = total_num_groups;
         group_number(total_num_groups)?;
         let lists = values[0].as_list::<i32>();
-        let items = lists.values().as_primitive::<Float64Type>().values();
+        let list = group_number(self.lists.len())?;
+        self.lists.push(lists.values().as_primitive::<Float64Type>().values().clone());
         for (row, group) in group_indices.iter().enumerate().filter(|(row, _)| lists.is_valid(*row)) {
-            let bounds = (
-                usize::try_from(lists.value_offsets()[row]),
-                usize::try_from(lists.value_offsets()[row + 1]),
-            );
+            let bounds =
+                (u32::try_from(lists.value_offsets()[row]), u32::try_from(lists.value_offsets()[row + 1]));
             let (Ok(from), Ok(to)) = bounds else { continue };
-            self.values.extend_from_slice(&items[from..to]);
-            self.groups.resize(self.values.len(), group_number(*group)?);
+            self.in_runs += (to - from) as usize;
+            self.runs.push(Run { group: group_number(*group)?, list, from, to });
         }
         Ok(())
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
-        let (mut values, starts) = self.take(emit_to);
-        let answers: Float64Array = starts
-            .windows(2)
-            .map(|bounds| interpolate(&mut values[bounds[0]..bounds[1]], self.percentile))
+        let given = self.take(emit_to);
+        let mut values = Vec::new();
+        let answers: Float64Array = (0..given.count)
+            .map(|group| {
+                values.clear();
+                given.append(group, &mut values);
+                interpolate(&mut values, self.percentile)
+            })
             .collect();
         Ok(Arc::new(answers))
     }
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
-        let (values, starts) = self.take(emit_to);
-        if i32::try_from(values.len()).is_err() {
+        if i32::try_from(self.values.len() + self.in_runs).is_err() {
             return exec_err!("percentile_cont holds more than 2^31 values at once; ask for fewer");
         }
-        let offsets = OffsetBuffer::from_lengths(starts.windows(2).map(|bounds| bounds[1] - bounds[0]));
+        let mut given = self.take(emit_to);
+        let lengths = |starts: &[usize], group: usize| starts[group + 1] - starts[group];
+        let (values, offsets) = if given.runs.taken.is_empty() {
+            let starts = &given.values.starts;
+            let offsets = OffsetBuffer::from_lengths((0..given.count).map(|group| lengths(starts, group)));
+            (std::mem::take(&mut given.values.taken), offsets)
+        } else {
+            let mut values = Vec::new();
+            let mut sizes = Vec::with_capacity(given.count);
+            for group in 0..given.count {
+                let before = values.len();
+                given.append(group, &mut values);
+                sizes.push(values.len() - before);
+            }
+            (values, OffsetBuffer::from_lengths(sizes))
+        };
         Ok(vec![Arc::new(list_of(values, offsets, None))])
     }
 
@@ -304,7 +389,9 @@ impl GroupsAccumulator for ManyGroups {
     }
 
     fn size(&self) -> usize {
-        self.values.capacity() * size_of::<f64>() + self.groups.capacity() * size_of::<u32>()
+        (self.values.capacity() + self.in_runs) * size_of::<f64>()
+            + self.groups.capacity() * size_of::<u32>()
+            + self.runs.capacity() * size_of::<Run>()
     }
 }
 
@@ -325,16 +412,23 @@ mod tests {
 
     #[test]
     fn groups_that_are_given_out_first_leave_the_others_whole() {
-        let mut groups = ManyGroups { percentile: 0.5, values: Vec::new(), groups: Vec::new(), total: 0 };
+        let mut groups = ManyGroups::new(0.5);
         let values: ArrayRef =
             Arc::new(Float64Array::from(vec![Some(1.0), Some(9.0), None, Some(3.0), Some(7.0)]));
         groups.update_batch(&[values], &[0, 1, 1, 0, 2], None, 3).unwrap();
         let first = groups.evaluate(EmitTo::First(1)).unwrap();
         assert_eq!(first.as_primitive::<Float64Type>().values(), &[2.0]);
         let state = groups.state(EmitTo::All).unwrap();
-        let mut merged = ManyGroups { percentile: 0.5, values: Vec::new(), groups: Vec::new(), total: 0 };
+        let mut merged = ManyGroups::new(0.5);
         merged.merge_batch(&state, &[1, 0], 2).unwrap();
-        let rest = merged.evaluate(EmitTo::All).unwrap();
-        assert_eq!(rest.as_primitive::<Float64Type>().values(), &[7.0, 9.0]);
+        let more: ArrayRef = Arc::new(Float64Array::from(vec![3.0, 5.0]));
+        merged.update_batch(&[more], &[1, 2], None, 3).unwrap();
+        let first = merged.evaluate(EmitTo::First(1)).unwrap();
+        assert_eq!(first.as_primitive::<Float64Type>().values(), &[7.0]);
+        let state = merged.state(EmitTo::All).unwrap();
+        let mut last = ManyGroups::new(0.5);
+        last.merge_batch(&state, &[0, 1], 2).unwrap();
+        let rest = last.evaluate(EmitTo::All).unwrap();
+        assert_eq!(rest.as_primitive::<Float64Type>().values(), &[6.0, 5.0]);
     }
 }

@@ -1,7 +1,7 @@
 //! What drivers say by habit before the first question: transactions, settings of Postgres, who are you.
 
-use datafusion_postgres::pgwire::api::results::Response;
-use datafusion_postgres::pgwire::api::results::Tag;
+use pgwire::api::results::Response;
+use pgwire::api::results::Tag;
 
 /// A statement in lower-case words, its blanks and its end apart.
 pub(crate) fn words(text: &str) -> String {

@@ -1,6 +1,6 @@
 //! Parameters of prepared statements, put into the text as literals: so they work in every statement, ours too.
 
-use datafusion_postgres::pgwire::api::Type;
+use pgwire::api::Type;
 
 use crate::quote::literal;
 use crate::time::Day;
