@@ -3,12 +3,14 @@
 //! [`Queries`] is made once and holds what all queries share: memory, spill files, the cache of file footers. A
 //! [`Session`] is one person's view of one snapshot; it costs next to nothing to make, and keeps views and settings.
 
+mod active;
 mod catalog;
 mod events;
 mod failure;
 mod files;
 mod functions;
 mod hot;
+mod indexed;
 mod layout;
 mod merged;
 mod millis;
@@ -32,6 +34,10 @@ mod uniques;
 mod whole;
 mod wording;
 
+pub use active::Active;
+pub(crate) use files::LakeFile;
+pub(crate) use indexed::Codes;
+pub(crate) use indexed::Indexed;
 pub(crate) use named::NamedTable;
 pub(crate) use named::in_range;
 pub use names::FunctionHelp;
