@@ -207,7 +207,8 @@ struct Bucket {
     extra: Vec<Extra>,
     hits: Vec<Hit>,
     values: Vec<Code>,
-    order: Vec<usize>,
+    /// Time and place of each event of a person.
+    order: Vec<(u64, usize)>,
 }
 
 impl Bucket {
@@ -303,10 +304,16 @@ impl Bucket {
         } else {
             let extra = &self.extra[of];
             self.order.clear();
-            self.order.extend(0..keys.len());
-            self.order.sort_unstable_by_key(|at| (keys[*at] >> FITS, extra[*at].seq));
-            self.hits.extend(self.order.iter().map(|at| hit(keys[*at])));
-            self.values.extend(self.order.iter().map(|at| extra[*at].value));
+            self.order.extend(keys.iter().map(|key| key >> FITS).zip(0..));
+            if !self.order.is_sorted_by(|one, next| one.0 < next.0) {
+                self.order.sort_unstable();
+                let ties = self.order.chunk_by_mut(|one, next| one.0 == next.0);
+                for tie in ties.filter(|tie| tie.len() > 1) {
+                    tie.sort_unstable_by_key(|(_, at)| extra[*at].seq);
+                }
+            }
+            self.hits.extend(self.order.iter().map(|(_, at)| hit(keys[*at])));
+            self.values.extend(self.order.iter().map(|(_, at)| extra[*at].value));
         }
         question.unit(part, person, &self.hits, &self.values);
     }
