@@ -6,6 +6,7 @@
 
 mod data;
 mod export;
+mod funnel;
 mod live;
 mod scan;
 mod store;
@@ -29,6 +30,7 @@ fn main() {
     write::run(&mut criterion);
     live::run(&mut criterion);
     scan::run(&mut criterion, &shared);
+    funnel::run(&mut criterion, &shared);
     export::run(&mut criterion, &shared);
     criterion.final_summary();
 }
