@@ -179,9 +179,13 @@ impl Engine {
         let expired = self.storage().expire().await?;
         let done = self.storage().compact(told).await?;
         let mut said = match done.files_before {
+            0 if done.indexed > 0 => "each day is in as few files as it needs".to_owned(),
             0 => "nothing to compact: each day is in as few files as it needs".to_owned(),
             files => format!("{files} files became {} ({} rows)", done.files_after, done.rows),
         };
+        if done.indexed > 0 {
+            said.push_str(&format!("; files that got the index that they lacked: {}", done.indexed));
+        }
         if expired.events > 0 {
             said.push_str(&format!(
                 "; {} events were older than they are kept and are removed",
