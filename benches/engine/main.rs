@@ -1,4 +1,5 @@
-//! How fast the stations of an event's way are, one by one: checked, written, logged, asked about, exported.
+//! How fast the stations of an event's way are, one by one: checked, written, logged, walked through, asked about,
+//! exported.
 //!
 //! All on generated events with a fixed seed, so that two runs differ only by the code and the machine.
 
@@ -6,6 +7,7 @@
 
 mod data;
 mod export;
+mod funnel;
 mod live;
 mod scan;
 mod store;
@@ -28,6 +30,7 @@ fn main() {
     validate::run(&mut criterion);
     write::run(&mut criterion);
     live::run(&mut criterion);
+    funnel::run(&mut criterion);
     scan::run(&mut criterion, &shared);
     export::run(&mut criterion, &shared);
     criterion.final_summary();

@@ -29,6 +29,8 @@ use crate::query::Queries;
 
 pub use activity::ActivityRequest;
 pub use events::Events;
+pub(crate) use events::any_token;
+pub(crate) use events::is_any;
 pub use funnel::By;
 pub use funnel::Counting;
 pub use funnel::Excluding;
@@ -37,6 +39,7 @@ pub use funnel::FunnelOrder;
 pub use funnel::FunnelRequest;
 pub use funnel::FunnelStep;
 pub use funnel::FunnelTies;
+pub use funnel::Histogram;
 pub use funnel::Listing;
 pub use funnel::Of;
 pub use funnel::Per;

@@ -6,6 +6,8 @@ mod definitions;
 mod execute;
 mod exports;
 mod exports_table;
+#[cfg(test)]
+mod funnel_proof;
 mod housekeeping;
 mod imports;
 mod ingest;

@@ -4,7 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::Weak;
 
+use arrow::array::AsArray;
+use arrow::datatypes::DataType;
+use arrow::datatypes::Int64Type;
 use async_trait::async_trait;
+use futures::StreamExt;
 use roaring::RoaringTreemap;
 use serde::Deserialize;
 use serde::Serialize;
@@ -25,6 +29,7 @@ use crate::error::did_you_mean;
 use crate::ids::PersonId;
 use crate::person::IdentifierType;
 use crate::query::Segments;
+use crate::schema::PERSON_ID;
 use crate::sql::CreateSegment;
 use crate::sql::Members;
 use crate::sql::SegmentStatement;
@@ -158,7 +163,7 @@ impl Engine {
         let kept = match &create.members {
             Members::Live(_) | Members::Json(_) => Kept::Live(live.clone().ok_or_else(unreadable)?),
             Members::Frozen(request) => Kept::Frozen(request.clone()),
-            Members::Listed(_) | Members::File(_) => Kept::Listed,
+            Members::Listed(_) | Members::File(_) | Members::Query { .. } => Kept::Listed,
         };
         row.definition = serde_json::to_string(&kept).internal(|| "could not keep a segment".to_owned())?;
         let (set, unknown) = match &create.members {
@@ -167,6 +172,13 @@ impl Engine {
                 self.check_cycle(name, request)?;
                 let session = self.session().await?;
                 (members(request, &self.ground(&session)).await?, 0)
+            }
+            Members::Query { text, place } => {
+                let within = |error: Error| match error.place() {
+                    Some(inner) => error.at(inner.within(*place)),
+                    None => error.at(*place),
+                };
+                (self.persons_of(text).await.map_err(within)?, 0)
             }
             Members::Listed(ids) => self.listed(ids.iter().map(String::as_str)),
             Members::File(path) => {
@@ -186,6 +198,25 @@ impl Engine {
         let unknown =
             if unknown > 0 { format!("; {unknown} external ids are not known") } else { String::new() };
         Ok(format!("segment {name} created, {} {persons} now{unknown}", set.len()))
+    }
+
+    /// The persons in the column `personId` of a query's answer.
+    async fn persons_of(&self, query: &str) -> Result<RoaringTreemap> {
+        let mut rows = self.ask(query).await?;
+        let column = rows.schema().index_of(PERSON_ID).ok();
+        let is_number = |at: &usize| *rows.schema().field(*at).data_type() == DataType::Int64;
+        let column = column.filter(is_number).ok_or_else(|| {
+            Error::invalid(
+                "a segment is made of persons, and the answer of this query has no column personId; a funnel has one \
+                 with LISTING PERSONS",
+            )
+        })?;
+        let mut set = RoaringTreemap::new();
+        while let Some(batch) = rows.next().await.transpose()? {
+            let persons = batch.column(column).as_primitive::<Int64Type>();
+            set.extend(persons.iter().flatten().filter_map(|person| u64::try_from(person).ok()));
+        }
+        Ok(set)
     }
 
     /// Makes a segment of the published JSON form, with the name in it.

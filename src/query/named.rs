@@ -6,6 +6,7 @@ use arrow::datatypes::DataType;
 use datafusion::catalog::TableProvider;
 use datafusion::common::DFSchema;
 use datafusion::common::ScalarValue;
+use datafusion::common::config::Dialect;
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::Expr;
@@ -88,9 +89,26 @@ impl NamedTable {
         scan.project(columns.collect::<Vec<_>>()).map_err(failed)
     }
 
+    /// The type of a column.
+    pub(crate) fn kind(&self, column: &str) -> Option<&DataType> {
+        self.schema.field_with_unqualified_name(column).ok().map(|field| field.data_type())
+    }
+
     /// A condition on one row, as it is written behind WHERE. Its errors have places in the text.
     pub(crate) fn condition(&self, state: &SessionState, text: &str) -> Result<Expr> {
-        let condition = self.expression(state, text)?;
+        self.checked(self.expression(state, text)?, text)
+    }
+
+    /// A condition that a program spelled out, which may use functions of functions (`x -> x > 1`); `text` is how it was
+    /// written.
+    pub(crate) fn spelled_condition(&self, state: &SessionState, spelled: &str, text: &str) -> Result<Expr> {
+        let known = || Known { tables: Vec::new(), functions: names::functions(state) };
+        let parsed = state.sql_to_expr_with_alias(spelled, &Dialect::DuckDB);
+        let planned = parsed.and_then(|one| state.create_logical_expr_from_sql_expr(one, &self.schema));
+        self.checked(planned.map_err(|error| translate(error, known))?, text)
+    }
+
+    fn checked(&self, condition: Expr, text: &str) -> Result<Expr> {
         let failed = |error| translate(error, Known::default);
         let kind = condition.get_type(&self.schema).map_err(failed)?;
         if !matches!(kind, DataType::Boolean | DataType::Null) {

@@ -8,6 +8,8 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use datafusion::sql::sqlparser::tokenizer::TokenWithSpan;
 use datafusion::sql::sqlparser::tokenizer::Tokenizer;
 
+use crate::analysis::any_token;
+use crate::analysis::is_any;
 use crate::error::Error;
 use crate::error::Place;
 use crate::error::Result;
@@ -278,9 +280,15 @@ impl Cursor {
             }
             ahead.at += 1;
         }
-        let tokens = self.tokens[start..end].to_vec();
+        let mut tokens = self.tokens[start..end].to_vec();
         if tokens.is_empty() {
             return Err(self.expected("a condition"));
+        }
+        for at in 0..tokens.len() {
+            let token = |at: Option<usize>| at.and_then(|at| tokens.get(at)).map(|one| &one.token);
+            if is_any(&tokens[at].token, token(at.checked_sub(1)), token(Some(at + 1))) {
+                tokens[at].token = any_token();
+            }
         }
         let mut parser = Parser::new(&GenericDialect {}).with_tokens_with_locations(tokens);
         if let Err(error) = parser.parse_expr() {
@@ -309,6 +317,13 @@ impl Cursor {
         let column = usize::try_from(at.column.saturating_sub(1)).unwrap_or(usize::MAX);
         let rest = &self.text[line_start..];
         line_start + rest.char_indices().nth(column).map_or(rest.len(), |(at, _)| at)
+    }
+
+    /// Everything from the next token on, as typed; passes over it.
+    pub(crate) fn rest(&mut self) -> &str {
+        let from = self.start();
+        self.skip_rest();
+        self.text[from..].trim_end()
     }
 
     /// Where the next token starts, in bytes.

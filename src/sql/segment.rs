@@ -17,6 +17,7 @@ use crate::analysis::segment::SpanUnit;
 use crate::analysis::segment::Steps;
 use crate::analysis::segment::Total;
 use crate::analysis::segment::Window;
+use crate::error::Place;
 use crate::error::Result;
 use crate::sql::cursor::Cursor;
 
@@ -45,6 +46,8 @@ pub enum Members {
     Live(PersonsRequest),
     /// Whoever meets the condition now, for good.
     Frozen(PersonsRequest),
+    /// The persons of a query's answer, for good: its column `personId`.
+    Query { text: String, place: Place },
     /// Whoever meets the conditions of a segment in the published JSON.
     Json(String),
     /// The persons with these external ids.
@@ -119,6 +122,13 @@ pub(crate) fn segment(cursor: &mut Cursor) -> Result<Option<SegmentStatement>> {
             Members::Json(cursor.text("a segment in JSON")?)
         } else if cursor.take(&["LIST"]) {
             Members::Listed(list(cursor)?)
+        } else if is_query(cursor) {
+            if !frozen {
+                return Err(
+                    cursor.expected("PERSONS WHERE …; CREATE STATIC SEGMENT keeps the persons of a query")
+                );
+            }
+            Members::Query { place: cursor.place(), text: cursor.rest().to_owned() }
         } else {
             let place = cursor.place();
             let request = persons(cursor)?;
@@ -137,6 +147,10 @@ pub(crate) fn segment(cursor: &mut Cursor) -> Result<Option<SegmentStatement>> {
         if_not_exists,
         members,
     })))
+}
+
+fn is_query(cursor: &Cursor) -> bool {
+    ["SELECT", "WITH", "FUNNEL"].iter().any(|word| cursor.is(&[word])) || cursor.is_symbol(&Token::LParen)
 }
 
 fn list(cursor: &mut Cursor) -> Result<Vec<String>> {
@@ -525,6 +539,7 @@ mod tests {
     fn mistakes_are_named_with_their_place() {
         for (text, said) in [
             ("CREATE SEGMENT", "expected the name of the segment"),
+            ("CREATE SEGMENT x AS FUNNEL a LISTING PERSONS", "CREATE STATIC SEGMENT keeps"),
             ("CREATE SEGMENT x AS persons", "expected PERSONS WHERE"),
             ("CREATE SEGMENT x AS PERSONS WHERE DID", "expected the id of an event"),
             ("CREATE SEGMENT x AS PERSONS WHERE DID a AT LEAST 2", "expected TIMES"),

@@ -16,18 +16,19 @@ use crate::quote::quoted;
 /// The keywords that people type here, in order. The parser knows a thousand of every dialect, most of which lead
 /// nowhere: they are not worth offering.
 #[rustfmt::skip]
-pub const KEYWORDS: [&str; 114] = [
-    "ADD", "ALL", "ALTER", "ANALYZE", "AND", "ANY", "ARRAY", "AS", "ASC", "BETWEEN", "BOOLEAN", "BRACKETS",
-    "BY", "CALENDAR", "CASE", "CAST", "CREATE", "CROSS", "CUBE", "CURRENT", "CURRENT_DATE",
-    "CURRENT_TIMESTAMP", "DATE", "DATETIME", "DAY", "DECIMAL", "DESC", "DESCRIBE", "DESCRIPTION", "DISABLE",
-    "DISTINCT", "ELSE", "ENABLE", "END", "EVENT", "EVENTS", "EXCEPT", "EXISTS", "EXPLAIN", "EXPORT",
-    "EXTRACT", "FALSE", "FILTER", "FIRST", "FOLLOWING", "FOR", "FROM", "FULL", "GROUP", "HAVING", "IF",
-    "ILIKE", "IN", "INNER", "INTERSECT", "INTERVAL", "INTO", "IS", "JOIN", "LAST", "LEFT", "LIKE", "LIMIT",
-    "LIST", "MONTH", "NOT", "NULL", "NULLS", "NUMERIC", "OFFSET", "ON", "OR", "ORDER", "OUTER", "OVER",
-    "PARTITION", "PER", "PERSONS", "PRECEDING", "QUALIFY", "RANGE", "RECURRING", "RECURSIVE", "RETENTION",
-    "RIGHT", "ROLLING", "ROLLUP", "ROW", "ROWS", "SEGMENT", "SELECT", "SETS", "SHOW", "STRING", "TEMPLATE",
-    "TEMPLATES", "THEN", "TIMESTAMP", "TITLE", "TO", "TRUE", "TRY_CAST", "UNBOUNDED", "UNION", "UNNEST",
-    "USING", "VALUES", "WEEK", "WHEN", "WHERE", "WINDOW", "WITH", "WITHIN", "ZONE",
+pub const KEYWORDS: [&str; 121] = [
+    "ADD", "ALL", "ALTER", "ANALYZE", "ANCHORING", "AND", "ANY", "ARRAY", "AS", "ASC", "BETWEEN", "BOOLEAN",
+    "BRACKETS", "BY", "CALENDAR", "CASE", "CAST", "COUNTING", "CREATE", "CROSS", "CUBE", "CURRENT",
+    "CURRENT_DATE", "CURRENT_TIMESTAMP", "DATE", "DATETIME", "DAY", "DECIMAL", "DESC", "DESCRIBE",
+    "DESCRIPTION", "DISABLE", "DISTINCT", "ELSE", "ENABLE", "END", "EVENT", "EVENTS", "EXCEPT", "EXCLUDING",
+    "EXISTS", "EXPLAIN", "EXPORT", "EXTRACT", "FALSE", "FILTER", "FIRST", "FOLLOWING", "FOR", "FROM", "FULL",
+    "FUNNEL", "GROUP", "HAVING", "HISTOGRAM", "HOLDING", "IF", "ILIKE", "IN", "INNER", "INTERSECT",
+    "INTERVAL", "INTO", "IS", "JOIN", "LAST", "LEFT", "LIKE", "LIMIT", "LIST", "LISTING", "MONTH", "NOT",
+    "NULL", "NULLS", "NUMERIC", "OFFSET", "ON", "OR", "ORDER", "OUTER", "OVER", "PARTITION", "PER", "PERSONS",
+    "PRECEDING", "QUALIFY", "RANGE", "RECURRING", "RECURSIVE", "RETENTION", "RIGHT", "ROLLING", "ROLLUP",
+    "ROW", "ROWS", "SEGMENT", "SELECT", "SETS", "SHOW", "STRING", "TEMPLATE", "TEMPLATES", "THEN",
+    "TIMESTAMP", "TITLE", "TO", "TRUE", "TRY_CAST", "UNBOUNDED", "UNION", "UNNEST", "USING", "VALUES", "WEEK",
+    "WHEN", "WHERE", "WINDOW", "WITH", "WITHIN", "ZONE",
 ];
 
 /// A name as SQL needs it: in quotes only where SQL would otherwise read something else.
@@ -78,11 +79,18 @@ mod tests {
     fn the_keywords_are_in_order_and_the_parser_knows_them_or_we_do() {
         assert!(KEYWORDS.is_sorted());
         let ours = [
+            "ANCHORING",
             "BRACKETS",
             "CALENDAR",
+            "COUNTING",
             "DESCRIPTION",
             "EVENTS",
+            "EXCLUDING",
             "EXPORT",
+            "FUNNEL",
+            "HISTOGRAM",
+            "HOLDING",
+            "LISTING",
             "PERSONS",
             "RECURRING",
             "RETENTION",

@@ -2,6 +2,7 @@
 
 mod answer;
 mod fast;
+mod histogram;
 mod plan;
 mod question;
 mod request;
@@ -17,6 +18,7 @@ pub use request::FunnelOrder;
 pub use request::FunnelRequest;
 pub use request::FunnelStep;
 pub use request::FunnelTies;
+pub use request::Histogram;
 pub use request::Listing;
 pub use request::Of;
 pub use request::Per;

@@ -384,7 +384,7 @@ impl FunnelQuestion {
             Of::Step(step) => places.get(step - 1).map_or(NULL, of),
             Of::First => places.iter().map(of).find(|one| *one != NULL).unwrap_or(NULL),
             Of::Last => places.iter().rev().map(of).find(|one| *one != NULL).unwrap_or(NULL),
-            Of::Person => values.first().copied().unwrap_or(NULL),
+            Of::Person | Of::Segment => values.first().copied().unwrap_or(NULL),
         }
     }
 }

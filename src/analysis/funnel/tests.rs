@@ -124,6 +124,16 @@ async fn br10_the_list_is_the_bar_and_days_sum_to_it() {
         days,
         ["2026-06-01|true|1|1", "2026-06-01|true|2|1", "2026-06-02|true|1|1", "2026-06-02|true|2|0"]
     );
+    // The day is whole as soon as the window of its last moment has passed, and not before.
+    for (as_of, complete) in [("2026-06-03T00:00:09Z", "false"), ("2026-06-03T00:00:10Z", "true")] {
+        let then = FunnelRequest { as_of: Some(as_of.to_owned()), ..request.clone() };
+        let days = answer(&session, "day, complete", &then).await;
+        assert_eq!(
+            days[2..],
+            [format!("2026-06-02|{complete}"), format!("2026-06-02|{complete}")],
+            "{as_of}"
+        );
+    }
     request.per = None;
     request.listing = Some(Listing::Reached(2));
     assert_eq!(answer(&session, "\"personId\", state, seconds", &request).await, ["1|converted|5.0"]);
