@@ -82,7 +82,8 @@ impl Anchored {
     }
 
     /// The first event of each instant in which a chain may start. Of events in a row that one and the same step alone
-    /// may use, the last is worth as much as any: a chain has at most one of them.
+    /// may use, the last is worth as much as any: a chain has at most one of them. The very first is kept: alone it is a
+    /// chain of one step that nothing completes earlier.
     fn starts(&self, rules: &Rules, hits: &[Hit]) -> Vec<usize> {
         let first_block = self.block_of.iter().take_while(|block| **block == 0).count();
         let starts = u64::MAX >> (64 - first_block.clamp(1, 64));
@@ -94,7 +95,7 @@ impl Anchored {
                 _ => None,
             };
             let may = rules.may_start(instant) && group.iter().any(|hit| hit.steps & starts != 0);
-            if may && before.is_some() && before == alone {
+            if found.len() > 1 && may && before.is_some() && before == alone {
                 found.pop();
             }
             if may {

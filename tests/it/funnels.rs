@@ -78,11 +78,8 @@ fn any_asks_about_the_entries_of_a_list_in_a_step_and_in_an_exclusion() {
     let one = "FUNNEL seatReserved WHERE venueId = 1 AND any(seats.price > 100 AND seats.row = 'A'), \
                seatReserved WHERE any(seats.row = 'C') OR FALSE WITHIN 1 DAY";
     assert_eq!(persons(one), ["1", "1"]);
-    assert_eq!(
-        persons("FUNNEL seatReserved WHERE NOT any(seats.price > 100) STRICT"),
-        ["1"],
-        "NULL is not met"
-    );
+    // An empty list has no such entry; of no list, and of a price that is missing, nothing is known.
+    assert_eq!(persons("FUNNEL seatReserved WHERE NOT any(seats.price > 100) STRICT"), ["2"]);
     let excluding = "FUNNEL seatReserved WHERE venueId = 1, seatReserved WHERE venueId = 2 WITHIN 1 DAY \
                      EXCLUDING seatReserved WHERE any(seats.price > 1000)";
     assert_eq!(persons(excluding), ["3", "3"]);
@@ -93,7 +90,6 @@ fn any_asks_about_the_entries_of_a_list_in_a_step_and_in_an_exclusion() {
         ("any(seats.prise > 1)", "the list \"seats\" has no field \"prise\"; did you mean \"price\"?"),
         ("any(seat.price > 1)", "has no property \"seat\"; did you mean \"seats\"?"),
         ("any(note.x = 'a')", "\"note\" is no list"),
-        ("any(seats.price)", "no condition"),
         (
             "seats.price > 1",
             "\"seats\" is a list; ask about its entries with any(…), such as any(seats.row = …)",
@@ -102,6 +98,8 @@ fn any_asks_about_the_entries_of_a_list_in_a_step_and_in_an_exclusion() {
         let said = store.sql(&format!("FUNNEL seatReserved WHERE {condition}")).fails(2);
         assert!(said.contains(told) && said.contains("line 1, column 27"), "{condition}: {said}");
     }
+    let said = store.sql("FUNNEL seatReserved WHERE any(seats.price)").fails(2);
+    assert!(said.contains("this is no condition"), "{said}");
 }
 
 #[test]
@@ -185,7 +183,7 @@ fn a_funnel_by_what_persons_are_has_a_row_for_none_and_sums_to_the_whole() {
         ["2", "1"]
     );
     let fault = store.sql(&format!("{said} BY SEGMENT twice")).fails(2);
-    assert!(fault.contains("no segment is called \"twice\"") && fault.contains("column 93"), "{fault}");
+    assert!(fault.contains("no segment is called \"twice\"") && fault.contains("column 97"), "{fault}");
     let fault = store.sql(&format!("{said} BY tagz OF PERSON")).fails(2);
     assert!(fault.contains("did you mean \"tags\"?"), "{fault}");
 }
@@ -233,7 +231,8 @@ fn a_funnel_goes_through_every_door() {
     assert_eq!(store.rows(&format!("WITH f AS ({said}) SELECT * FROM f")), whole);
     assert_eq!(store.rows(&format!("SELECT * FROM ({said}) UNION ALL {said}")).len(), 4);
     assert_eq!(store.rows(&format!("SELECT (SELECT persons FROM ({said}) WHERE step = 2) AS bought")), ["1"]);
-    assert_eq!(store.rows(&format!("CREATE VIEW v AS {said}; SELECT * FROM v")), whole);
+    let view = store.rows(&format!("CREATE VIEW v AS {said}; SELECT * FROM v"));
+    assert_eq!(view[view.len() - 2..], whole);
     store.sql(&format!("EXPORT ({said}) INTO 'out' WITH (format 'csv')")).fine();
     let exported = std::fs::read_dir(store.path("out")).unwrap().map(|file| file.unwrap().path());
     let texts: Vec<String> = exported

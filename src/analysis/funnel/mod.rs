@@ -1,6 +1,7 @@
 //! Funnels over events: the request, the events it needs, what is done with each person, and the table that answers.
 
 mod answer;
+mod check;
 mod fast;
 mod histogram;
 mod plan;

@@ -123,7 +123,7 @@ async fn want<'a>(
 /// A condition on the columns of an event; `any(list.field …)` asks about the entries of a list.
 fn condition(state: &SessionState, table: &NamedTable, text: &str, start: Option<[u64; 2]>) -> Result<Expr> {
     let Some((spelled, fields)) = entries(text).map_err(|error| at(error, start))? else {
-        return table.condition(state, text).map_err(|error| within(of_list(table, error), start));
+        return table.condition(state, text).map_err(|error| within(of_list(table, text, error), start));
     };
     for one in &fields {
         check_field(table, one).map_err(|error| at(error, start))?;
@@ -162,12 +162,11 @@ fn check_field(table: &NamedTable, asked: &EntryField) -> Result<()> {
     Ok(())
 }
 
-/// SQL takes `list.field` for a table's column; what helps is said instead.
-fn of_list(table: &NamedTable, error: Error) -> Error {
+/// A list has no fields of its own; what helps is said instead.
+fn of_list(table: &NamedTable, text: &str, error: Error) -> Error {
     let columns = table.columns();
-    let meant = columns.iter().find(|one| {
-        error.message().ends_with(&format!("is called \"{one}\"")) && list_fields(table, one).is_some()
-    });
+    let is_asked = |one: &&String| list_fields(table, one).is_some() && text.contains(&format!("{one}."));
+    let meant = columns.iter().filter(|_| error.message().starts_with("cannot access field")).find(is_asked);
     let Some(list) = meant else { return error };
     let field = list_fields(table, list).and_then(|fields| fields.first()).map_or("field", |one| one.name());
     let message =
