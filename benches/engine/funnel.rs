@@ -26,7 +26,7 @@ fn cases() -> Vec<Case> {
     anchored.steps[0].anchored = true;
     vec![
         ("usual", rules(3), usual, 3),
-        ("busy", rules(4), busy.clone(), 3),
+        ("busy", rules(4), busy, 3),
         ("busy_in_turns", rules(4), turns.clone(), 3),
         ("tied", rules(4), tied, 4),
         ("busy_any_order", Rules { order: Order::Any, ..rules(4) }, turns.clone(), 3),
