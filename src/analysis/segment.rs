@@ -99,6 +99,11 @@ pub(crate) async fn overlap(request: &OverlapRequest, ground: &Ground<'_>) -> Re
         .batch()
 }
 
+/// A query on attributes in the published form, as a condition in SQL on `persons` at a moment.
+pub fn persons_where(query: &serde_json::Value, now: Micros) -> Result<String> {
+    Ok(attributes::sql(query)?.replace(attributes::AS_OF, &timestamp(now)))
+}
+
 /// The persons for whom the request's condition holds.
 pub async fn members(request: &PersonsRequest, ground: &Ground<'_>) -> Result<RoaringTreemap> {
     let words = ScopeWords {

@@ -77,7 +77,7 @@ impl Segments for EngineSegments {
 
 impl Engine {
     /// The persons of a segment over a snapshot.
-    async fn members_of(&self, name: &str, snapshot: &Arc<Snapshot>) -> Result<RoaringTreemap> {
+    pub(super) async fn members_of(&self, name: &str, snapshot: &Arc<Snapshot>) -> Result<RoaringTreemap> {
         let row = self.storage().catalog().segment(name)?.ok_or_else(|| self.no_segment(name))?;
         if let Some(bytes) = row.members {
             let set = RoaringTreemap::deserialize_from(bytes.as_slice())
@@ -110,7 +110,7 @@ impl Engine {
         Ground { session, now: SystemClock.now(), zone: self.config().zone.unwrap_or(Zone::UTC) }
     }
 
-    fn no_segment(&self, name: &str) -> Error {
+    pub(super) fn no_segment(&self, name: &str) -> Error {
         let names: Vec<String> =
             self.storage().catalog().segments().unwrap_or_default().into_iter().map(|row| row.name).collect();
         let hint = did_you_mean(name, names.iter().map(String::as_str));
@@ -127,7 +127,7 @@ impl Engine {
         }
     }
 
-    async fn create_segment(&self, create: &CreateSegment, said: &str) -> Result<String> {
+    pub(super) async fn create_segment(&self, create: &CreateSegment, said: &str) -> Result<String> {
         self.writable()?;
         let CreateSegment { name, description, .. } = create;
         let catalog = self.storage().catalog();
@@ -244,8 +244,8 @@ impl Engine {
         Ok(())
     }
 
-    fn drop_segment(&self, name: &str, if_exists: bool) -> Result<String> {
-        self.writable()?;
+    /// An error when another segment is made of this one.
+    pub(super) fn check_unused(&self, name: &str) -> Result<()> {
         for row in self.storage().catalog().segments()? {
             if let Kept::Live(request) = kept(&row.definition)?
                 && request.condition.segments().contains(&name)
@@ -256,6 +256,12 @@ impl Engine {
                 )));
             }
         }
+        Ok(())
+    }
+
+    pub(super) fn drop_segment(&self, name: &str, if_exists: bool) -> Result<String> {
+        self.writable()?;
+        self.check_unused(name)?;
         match (self.storage().catalog().drop_segment(name)?, if_exists) {
             (true, _) => Ok(format!("segment {name} dropped")),
             (false, true) => Ok(format!("there is no segment {name}")),

@@ -52,6 +52,8 @@ pub struct ServerSettings {
     /// Requests a second and key, 0 for any number.
     pub single_rate: u32,
     pub batch_rate: u32,
+    /// Keep exports, segments and persons to the rates that are published for them.
+    pub published_rates: bool,
 }
 
 impl Default for ServerSettings {
@@ -75,6 +77,7 @@ impl Default for ServerSettings {
             shutdown_time: Duration::from_secs(30),
             single_rate: 0,
             batch_rate: 0,
+            published_rates: false,
         }
     }
 }
@@ -260,6 +263,13 @@ const SETTINGS: &[Setting] = &[
         example: "",
         show: |config| Some(whole(config.server.batch_rate)),
         read: |config, value| number(value, 0).map(|rate| config.server.batch_rate = rate),
+    },
+    Setting {
+        name: "rates.published",
+        words: "Keep exports, segments and persons to the rates that are published for them.",
+        example: "",
+        show: |config| Some(Value::Boolean(config.server.published_rates)),
+        read: |config, value| flag(value).map(|flag| config.server.published_rates = flag),
     },
 ];
 

@@ -23,6 +23,8 @@ pub(crate) enum Family {
     People,
     /// RFC 9110 problem details for what is wrong in a batch, else as `People`.
     Batch,
+    /// `code` and `message`: writes of many persons.
+    Persons,
     /// `errorCode` with `violations` and `resources`.
     Segments,
     /// Ours: `error.code`, `error.message`, `error.requestId`.
@@ -32,8 +34,9 @@ pub(crate) enum Family {
 impl Family {
     /// The family of a path.
     pub(crate) fn of(path: &str) -> Self {
-        const PATHS: [(&str, Family); 5] = [
+        const PATHS: [(&str, Family); 6] = [
             ("/people/3/events", Family::Batch),
+            ("/people/3/persons", Family::Persons),
             ("/people/3/segments", Family::Segments),
             ("/people/", Family::People),
             ("/peopleevents/", Family::People),
@@ -136,6 +139,12 @@ impl Fault {
         Self { errors, ..Self::invalid("One or more validation errors occurred.") }
     }
 
+    /// The same, of one property.
+    pub(crate) fn of(self, property: &str) -> Self {
+        let message = self.message.clone();
+        Self { errors: Some(Box::new(json!({property: [message]}))), ..self }
+    }
+
     pub(crate) fn status(&self) -> StatusCode {
         self.status.unwrap_or_else(|| self.cause.status())
     }
@@ -153,7 +162,10 @@ impl Fault {
                     json!([{"index": -1, "code": 400_500, "message": self.message}])
                 }),
             }),
-            Family::People | Family::Batch => {
+            Family::Persons if self.persons_code().is_some() => {
+                json!({"code": self.persons_code(), "message": self.message})
+            }
+            Family::People | Family::Batch | Family::Persons => {
                 let mut told = json!({"messageId": people, "text": self.message});
                 if let Some(errors) = &self.errors {
                     told["validationErrors"] = Value::clone(errors);
@@ -164,7 +176,7 @@ impl Fault {
                 "errorCode": segments,
                 "description": self.message,
                 "action": self.action(),
-                "violations": [],
+                "violations": self.violations(),
                 "resources": [],
             }),
             Family::Own => {
@@ -176,6 +188,25 @@ impl Fault {
                 json!({"error": error})
             }
         }
+    }
+
+    /// The code for writes of many persons, where one is published.
+    fn persons_code(&self) -> Option<u64> {
+        match self.cause {
+            Cause::Invalid => Some(self.errors.as_deref().and_then(Value::as_u64).unwrap_or(400_100)),
+            Cause::NotFound => Some(404_100),
+            Cause::Method => Some(405_100),
+            Cause::Conflict => Some(409_100),
+            Cause::Internal => Some(500_100),
+            _ => None,
+        }
+    }
+
+    /// What is wrong with which property, as segments tell it.
+    fn violations(&self) -> Vec<Value> {
+        let errors = self.errors.as_deref().and_then(Value::as_object);
+        let each = errors.into_iter().flatten();
+        each.map(|(property, told)| json!({"property": property, "violation": told[0]})).collect()
     }
 
     fn action(&self) -> &'static str {
@@ -235,7 +266,7 @@ impl From<Error> for Fault {
 }
 
 /// The text without absolute paths of this machine, which stand in quotes in our messages.
-fn without_paths(text: &str) -> String {
+pub(crate) fn without_paths(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for (at, part) in text.split('"').enumerate() {
         out.push_str(if at > 0 { "\"" } else { "" });

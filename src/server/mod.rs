@@ -13,6 +13,7 @@ mod app;
 mod batch;
 mod body;
 mod definitions;
+mod exports;
 mod fault;
 mod health;
 mod keys;
@@ -22,10 +23,12 @@ mod metrics;
 mod openapi;
 mod own;
 mod params;
+mod people;
 mod postgres;
 mod rates;
 mod routes;
 mod rows;
+mod segments;
 mod single;
 mod sql;
 mod watch;
@@ -75,6 +78,7 @@ pub async fn serve(engine: Engine) -> Result<()> {
         tracing::info!(%address, "listening for Postgres clients");
         servers.spawn(postgres::serve(app, wire, tls.clone(), stop.clone()));
     }
+    servers.spawn(exports::work(app.clone(), stop.clone()));
     servers.spawn(listen::serve(app.clone(), router, listener, tls, stop));
     let announced = engine.announce(&Door { url: inner_url.unwrap_or_else(|| url.clone()), token })?;
     let keys = if open { "no key needed on this machine" } else { "every request needs a key" };

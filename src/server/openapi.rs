@@ -267,7 +267,8 @@ fn operation(door: &Door) -> Value {
     for status in door.faults {
         let (media, name) = match Family::of(door.path) {
             Family::Batch if *status == 400 => ("application/problem+json", "Problem"),
-            Family::People | Family::Batch => (JSON, "ApiException"),
+            Family::Persons if matches!(*status, 400 | 404 | 409 | 500) => (JSON, "Coded"),
+            Family::People | Family::Batch | Family::Persons => (JSON, "ApiException"),
             Family::Segments => (JSON, "ApiError"),
             Family::Own => (JSON, "Fault"),
         };

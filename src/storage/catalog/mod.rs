@@ -17,6 +17,7 @@ pub(crate) mod profiles;
 mod rejected;
 mod schedules;
 mod schema;
+mod segment_ids;
 mod segments;
 mod sources;
 
