@@ -182,8 +182,49 @@ fn a_postgres_driver_asks_with_a_key_and_without() {
         let address = free_address();
         let server = Server::start_with(&store, &["--postgres", &address]);
         assert_eq!(python(&interpreter, "wire.py", &[&address, key]), "fine\n");
+        assert_eq!(python(&interpreter, "reflect.py", &[&address, key]), "fine\n");
         server.stop();
     }
+}
+
+#[test]
+fn schemathesis_finds_no_answer_that_the_document_does_not_say() {
+    let test = "schemathesis_finds_no_answer_that_the_document_does_not_say";
+    let Some(interpreter) = needs(test, "MILEPOST_TEST_PYTHON") else { return };
+    let store = Store::with_seats();
+    let server = Server::start(&store);
+    let url = format!("http://{}/v1/openapi.json", server.address);
+    let checks =
+        "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance";
+    let output = Command::new(Path::new(&interpreter).with_file_name("schemathesis"))
+        .args([
+            "run",
+            &url,
+            "--checks",
+            checks,
+            "--exclude-path",
+            "/v1/tail",
+            "--phases",
+            "examples,coverage,fuzzing",
+        ])
+        .args([
+            "--max-examples",
+            "10",
+            "--max-time",
+            "120",
+            "--seed",
+            "1",
+            "--no-shrink",
+            "--warnings",
+            "off",
+        ])
+        .args(["--request-timeout", "30", "--suppress-health-check", "all"])
+        .current_dir(store.path("data").parent().unwrap())
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(server.get("/readyz").fine(), "ready\n");
 }
 
 #[test]
@@ -196,6 +237,10 @@ fn a_browser_sends_what_visitors_do() {
     };
     let store = Store::with_seats();
     store.sql("ENABLE EVENT 'session*'").fine();
+    store
+        .sql("CREATE PERSON ATTRIBUTE tier STRING; CREATE PERSON ATTRIBUTE wishlist LIST (sku STRING)")
+        .fine();
+    store.sql("INSERT INTO persons (externalPersonId) VALUES ('crm-9')").fine();
     let key = store.run(["key", "create", "page", "--scope", "web"]).fine();
     store.file("data/milepost.toml", "[server]\nalways_keys = true\n");
     let server = Server::start(&store);
@@ -204,13 +249,17 @@ fn a_browser_sends_what_visitors_do() {
     let seats = "SELECT venueId, COUNT(*) FROM seatReserved GROUP BY venueId ORDER BY venueId";
     assert_eq!(store.rows(seats), ["17,1", "18,1", "19,1", "20,1", "21,1"]);
     let persons = "SELECT COUNT(DISTINCT personId) FROM seatReserved";
-    assert_eq!(store.rows(persons), ["3"], "a visitor, the guest, another visitor");
+    assert_eq!(store.rows(persons), ["2"], "the guest who was a visitor before, and another visitor");
+    let guest = "SELECT type, firstName, tier, wishlist[1].sku, array_length(wishlist) FROM persons WHERE array_has(emails, 'a.guest@example.net')";
+    assert_eq!(store.rows(guest), ["LEAD,Ana,gold,x1,2"]);
+    let named = "SELECT COUNT(*) FROM seatReserved s JOIN persons p ON p.personId = s.personId WHERE p.firstName = 'Ana'";
+    assert_eq!(store.rows(named), ["3"], "what the guest did before it said who it is, too");
     let page = "SELECT path, pageTitle, deviceType, browserOS, websiteLanguage FROM pageView ORDER BY occurredTime LIMIT 1";
     assert_eq!(store.rows(page), ["/shoes,Shoes,desktop,Linux,en"]);
     let campaign =
         "SELECT utm_source, utm_campaign, sessionType FROM sessionStarted ORDER BY occurredTime LIMIT 1";
     assert_eq!(store.rows(campaign), ["mail,may,Web"]);
-    assert_eq!(store.rows("SELECT COUNT(*) FROM sessionEnded"), ["1"]);
+    assert_eq!(store.rows("SELECT COUNT(*) FROM sessionEnded"), ["2"]);
 }
 
 #[test]

@@ -106,6 +106,8 @@ pub(crate) enum Command {
     Compact,
     /// Answer questions and change definitions over HTTP
     Serve(Serve),
+    /// Show events as the running server stores them
+    Tail(Tail),
     /// Make, list and revoke the keys of the server
     Key(Key),
     /// Show all settings with their words, as a file that can be changed
@@ -392,6 +394,18 @@ impl Serve {
         config.server.postgres = self.postgres.unwrap_or(config.server.postgres);
         config
     }
+}
+
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  milepost tail pageView itemPurchased
+
+One line of JSON an event, until Ctrl-C; what came faster than it was read is counted on standard error.")]
+pub(crate) struct Tail {
+    /// Ids of definitions; all events when there is none
+    #[arg(value_name = "DEFINITION")]
+    pub(crate) definitions: Vec<String>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -24,6 +24,7 @@ mod progress;
 mod remote;
 mod repl;
 mod sql;
+mod tail;
 mod terminal;
 mod tokens;
 
@@ -118,6 +119,7 @@ async fn dispatch(
             let engine = Engine::open(wanted.over(config)).await?;
             serve(engine).await.map(|()| Outcome::Done)
         }
+        Command::Tail(tail) => tail::run(&config, tail).await.map(|()| Outcome::Done),
         Command::Key(key) => {
             let store = Reached::store(config).await?;
             let done = key::run(&store, key.command, terminal).await;
@@ -126,12 +128,16 @@ async fn dispatch(
         }
         Command::Config(_) => exit::answer(show_settings(&config).trim_end()).map(|()| Outcome::Done),
         Command::Import(import) => {
-            let engine = Engine::open(config).await?;
+            let engine = remote::writer(config, "send the events to it: curl --data-binary @FILE -H 'Content-Type: application/x-ndjson' URL/v1/events").await?;
             let outcome = import::run(&engine, import, terminal).await;
             closed(engine, outcome).await
         }
         Command::Ingest(ingest) => {
-            let engine = Engine::open(config).await?;
+            let engine = remote::writer(
+                config,
+                "send the events to it: curl -T - -H 'Content-Type: application/x-ndjson' URL/v1/events",
+            )
+            .await?;
             let outcome = ingest::run(&engine, ingest).await;
             closed(engine, outcome).await
         }
@@ -147,7 +153,11 @@ async fn dispatch(
             let engine = if events.command.only_reads() {
                 open_beside(config).await?.0
             } else {
-                Engine::open(config).await?
+                remote::writer(
+                    config,
+                    "ask it with milepost sql -c 'CREATE EVENT …', which finds it by itself",
+                )
+                .await?
             };
             let done = events::run(&engine, events.command, terminal).await;
             closed(engine, done.map(|()| Outcome::Done)).await
@@ -156,7 +166,7 @@ async fn dispatch(
             let engine = if people.command.only_reads() {
                 open_beside(config).await?.0
             } else {
-                Engine::open(config).await?
+                remote::writer(config, "ask it with milepost sql -c 'INSERT INTO persons …', or send persons to URL/people/3/persons/upsert").await?
             };
             let outcome = people::run(&engine, people.command, terminal).await;
             closed(engine, outcome).await

@@ -28,6 +28,7 @@ mod serving;
 mod settings;
 mod show;
 mod system;
+mod tail;
 
 use std::sync::Arc;
 
@@ -88,6 +89,9 @@ pub use serving::Announcement;
 pub use serving::Door;
 pub use settings::ServerSettings;
 pub use settings::show as show_settings;
+pub use tail::Tailed;
+pub use tail::TailedEvent;
+pub use tail::Watcher;
 
 /// An open data directory. Clones share it.
 #[derive(Clone, Debug)]

@@ -18,6 +18,7 @@ use crate::person::CustomType;
 use crate::person::FaultCode;
 use crate::person::Identifier;
 use crate::person::Mode;
+use crate::person::PersonKind;
 use crate::person::PersonWrite;
 use crate::quote::quoted;
 
@@ -85,9 +86,59 @@ impl Engine {
         let (name, origin) = (name.to_owned(), origin.to_owned());
         self.change_people(move |people| Writer { people, origin: &origin }.append(who, &name, items)).await
     }
+
+    /// Changes a lead, as web pages may; a customer is changed by nobody who only has a page.
+    pub async fn update_lead(&self, who: Identifier, write: PersonWrite, origin: &str) -> Result<Verdict> {
+        let origin = origin.to_owned();
+        self.change_people(move |people| {
+            let mut writer = Writer { people, origin: &origin };
+            match writer.not_a_lead(&who)? {
+                Some(refused) => Ok(refused),
+                // Who it is stays what it is.
+                None => {
+                    let write = PersonWrite { kind: None, ..write };
+                    writer.write(PersonOp::Write { who, write, mode: Mode::Update })
+                }
+            }
+        })
+        .await
+    }
+
+    /// [`Engine::append_to_list`], of a lead only.
+    pub async fn append_to_lead(
+        &self,
+        who: Identifier,
+        name: &str,
+        items: Vec<Value>,
+        origin: &str,
+    ) -> Result<Verdict> {
+        let (name, origin) = (name.to_owned(), origin.to_owned());
+        self.change_people(move |people| {
+            let mut writer = Writer { people, origin: &origin };
+            match writer.not_a_lead(&who)? {
+                Some(refused) => Ok(refused),
+                None => writer.append(who, &name, items),
+            }
+        })
+        .await
+    }
 }
 
 impl Writer<'_, '_> {
+    /// The refusal of a change that only leads may be given.
+    fn not_a_lead(&self, who: &Identifier) -> Result<Option<Verdict>> {
+        let profile = match self.people.owner(who) {
+            Some(id) => self.people.profile(id)?,
+            None => None,
+        };
+        let message = match profile.map(|one| one.kind) {
+            Some(PersonKind::Lead) => return Ok(None),
+            Some(PersonKind::Customer) => "the person is a customer, which a page may not change",
+            _ => "nobody is named yet; name the person first",
+        };
+        Ok(Some(refused(FaultCode::Invalid, "type", message.to_owned())))
+    }
+
     fn append(&mut self, who: Identifier, name: &str, items: Vec<Value>) -> Result<Verdict> {
         let known = self.people.attributes().get(name).map(|one| one.data_type);
         match known {

@@ -9,6 +9,7 @@
 
 mod group;
 mod report;
+mod tail;
 mod upkeep;
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use crate::error::Result;
 use crate::ingest::checker::CheckOptions;
 use crate::ingest::live::group::Grouper;
 use crate::ingest::live::group::Request;
+use crate::ingest::live::tail::Tail;
 use crate::ingest::live::upkeep::Upkeep;
 use crate::storage::Storage;
 use crate::time::SharedClock;
@@ -36,6 +38,9 @@ use crate::time::SharedClock;
 pub use report::Fate;
 pub use report::IngestReport;
 pub use report::RowFate;
+pub use tail::Tailed;
+pub use tail::TailedEvent;
+pub use tail::Watcher;
 pub use upkeep::FlushLimits;
 
 /// Requests of so many bytes are checked by their callers: several at once, and nobody waits for them.
@@ -99,6 +104,7 @@ pub struct Ingester {
     /// The way to the thread, once there is one.
     thread: Mutex<Option<Running>>,
     upkeep: Upkeep,
+    tail: Tail,
 }
 
 #[derive(Debug)]
@@ -116,13 +122,18 @@ impl Ingester {
         limits: FlushLimits,
     ) -> Self {
         let upkeep = Upkeep::new(Arc::clone(&storage), limits);
-        Self { storage, clock, importing, thread: Mutex::default(), upkeep }
+        Self { storage, clock, importing, thread: Mutex::default(), upkeep, tail: Tail::default() }
     }
 
     /// Brings what is in the log into the lake when it is due, from now on; the first call of
     /// [`Ingester::ingest`] does the same. To be called within the runtime.
     pub fn look_after(&self) {
         self.upkeep.begin();
+    }
+
+    /// Sees what is stored from now on.
+    pub fn watch(&self) -> Watcher {
+        self.tail.watch()
     }
 
     /// Stores rows. Returns when they are safe and every query sees them, with what became of each. Refused rows are
@@ -164,7 +175,8 @@ impl Ingester {
         // Refused here already, so that no thread is made for nothing.
         drop(self.storage.turn()?);
         let (queue, requests) = channel();
-        let mut grouper = Grouper::new(Arc::clone(&self.storage), SharedClock::clone(&self.clock));
+        let mut grouper =
+            Grouper::new(Arc::clone(&self.storage), SharedClock::clone(&self.clock), self.tail.clone());
         let importing = Arc::clone(&self.importing);
         let work = move || {
             while let Some(group) = next_group(&requests) {

@@ -112,6 +112,9 @@ fn without_flags(message: &str) -> &str {
 /// Works on what is due until told to stop. An attempt that is under way then gets as long as requests do; one that is
 /// cut off is taken up again by the next server.
 pub(crate) async fn work(app: App, mut stop: watch::Receiver<bool>) {
+    if app.engine.config().read_only {
+        return;
+    }
     loop {
         let mut work = std::pin::pin!(app.engine.exports().run_due(Arc::new(NoProgress)));
         let done = tokio::select! {

@@ -25,6 +25,10 @@ pub(crate) enum Family {
     Batch,
     /// `code` and `message`: writes of many persons.
     Persons,
+    /// As `People`, with the codes that apps know.
+    Mobile,
+    /// `errorCode` and `errorMessage`: devices, for back ends.
+    Push,
     /// `errorCode` with `violations` and `resources`.
     Segments,
     /// Ours: `error.code`, `error.message`, `error.requestId`.
@@ -34,13 +38,14 @@ pub(crate) enum Family {
 impl Family {
     /// The family of a path.
     pub(crate) fn of(path: &str) -> Self {
-        const PATHS: [(&str, Family); 6] = [
+        const PATHS: [(&str, Family); 7] = [
             ("/people/3/events", Family::Batch),
             ("/people/3/persons", Family::Persons),
             ("/people/3/segments", Family::Segments),
+            ("/people/2/contactInformation/push/", Family::Push),
             ("/people/", Family::People),
             ("/peopleevents/", Family::People),
-            ("/mobile/", Family::People),
+            ("/mobile/", Family::Mobile),
         ];
         PATHS.iter().find(|(start, _)| path.starts_with(start)).map_or(Self::Own, |(_, family)| *family)
     }
@@ -165,9 +170,15 @@ impl Fault {
             Family::Persons if self.persons_code().is_some() => {
                 json!({"code": self.persons_code(), "message": self.message})
             }
-            Family::People | Family::Batch | Family::Persons => {
-                let mut told = json!({"messageId": people, "text": self.message});
-                if let Some(errors) = &self.errors {
+            Family::Push => {
+                let code = self.errors.as_deref().and_then(Value::as_u64);
+                let code = code.unwrap_or_else(|| self.status().as_u16().into());
+                json!({"errorCode": code, "errorMessage": self.message})
+            }
+            Family::People | Family::Batch | Family::Persons | Family::Mobile => {
+                let code = self.errors.as_deref().and_then(Value::as_str);
+                let mut told = json!({"messageId": code.unwrap_or(people), "text": self.message});
+                if let Some(errors) = self.errors.as_ref().filter(|_| code.is_none()) {
                     told["validationErrors"] = Value::clone(errors);
                 }
                 json!({"requestError": {"serviceException": told}})

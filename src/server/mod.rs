@@ -20,6 +20,7 @@ mod keys;
 mod listen;
 mod logs;
 mod metrics;
+mod mobile;
 mod openapi;
 mod own;
 mod params;
@@ -31,6 +32,7 @@ mod rows;
 mod segments;
 mod single;
 mod sql;
+mod tail;
 mod watch;
 mod web;
 

@@ -15,12 +15,14 @@ use crate::server::definitions;
 use crate::server::exports;
 use crate::server::health;
 use crate::server::keys;
+use crate::server::mobile;
 use crate::server::openapi;
 use crate::server::own;
 use crate::server::people;
 use crate::server::segments;
 use crate::server::single;
 use crate::server::sql;
+use crate::server::tail;
 use crate::server::watch;
 use crate::server::web;
 
@@ -29,12 +31,14 @@ pub(crate) fn all(app: App) -> Router {
     // The preflight of a browser is answered by what goes around the route.
     let pages = Router::new()
         .route("/v1/web/events", post(web::events).options(web::preflight))
+        .route("/v1/web/person", post(web::person).options(web::preflight))
         .layer(from_fn_with_state(app.clone(), web::cors));
     Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
         .route("/v1/sql", post(sql::ask))
+        .route("/v1/tail", get(tail::watch))
         .route("/v1/{kind}", post(analysis::ask))
         .route("/v1/keys", get(keys::list).post(keys::create))
         .route("/v1/keys/{name}", delete(keys::revoke))
@@ -81,6 +85,12 @@ fn persons() -> Router<App> {
             "/people/2/persons/batch",
             post(people::create_many).patch(people::update_many).delete(people::remove_many),
         )
+        .route("/mobile/1/appinstance/{id}/user/events/custom", post(mobile::events))
+        .route("/mobile/1/appinstance/{id}/user/events/session", post(mobile::sessions))
+        .route("/mobile/1/appinstance/{id}/personalize", post(mobile::personalize))
+        .route("/mobile/1/appinstance/{id}/depersonalize", post(mobile::depersonalize))
+        .route("/people/2/contactInformation/push/{id}/personalize", post(mobile::personalize_push))
+        .route("/people/2/contactInformation/push/{id}/depersonalize", post(mobile::depersonalize_push))
         .route("/people/2/persons/match", post(people::match_many))
         .route("/people/3/persons/upsert", put(people::upsert_put).patch(people::upsert_patch))
         .route("/people/3/persons/merge", post(people::merge))
