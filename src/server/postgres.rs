@@ -378,7 +378,7 @@ impl Connection {
         let too_long = |_| Fault::new(Cause::Timeout, "the question took too long, so it was stopped");
         let answer = async {
             if known.is_none() && catalog::is_asked(&asked.text) {
-                return catalog::answer(&self.engine, &asked.text).await.map(Answer::Rows);
+                return Box::pin(catalog::answer(&self.engine, &asked.text)).await.map(Answer::Rows);
             }
             self.engine.execute(asked).await
         };

@@ -62,6 +62,7 @@ pub(super) fn all(visible: BTreeSet<i64>) -> Vec<ScalarUDF> {
         ("current_schema", Says::Text("main")),
         ("version", Says::Text("PostgreSQL 16.6 (Milepost)")),
         ("pg_backend_pid", Says::Number(0)),
+        ("array_length", Says::Number(-1)),
         ("to_regtype", Says::Number(-1)),
         ("to_regclass", Says::Number(-1)),
         ("pg_relation_size", Says::Number(0)),

@@ -84,7 +84,7 @@ pub(super) fn is_asked(text: &str) -> bool {
 }
 
 pub(super) fn read(text: &str) -> Asked {
-    let (mut plain, mut strings) = without_strings(text);
+    let (mut plain, strings) = without_strings(text);
     plain = plain.trim().trim_end_matches(';').to_owned();
     plain = plain.replace("pg_catalog.", "");
     plain = operators(&plain);
@@ -95,7 +95,7 @@ pub(super) fn read(text: &str) -> Asked {
     if NONE_HERE.iter().any(|table| has_word(&plain, table).is_some_and(|at| !is_outer(&plain[..at]))) {
         return Asked::Nothing;
     }
-    plain = casts(&plain, &mut strings);
+    plain = casts(&plain, &strings);
     Asked::Sql(with_strings(&plain, &strings))
 }
 
@@ -279,7 +279,7 @@ fn subqueries(plain: &str) -> String {
 }
 
 /// Casts to names are left out, an array in braces becomes one, and a table's name its number.
-fn casts(plain: &str, strings: &mut [String]) -> String {
+fn casts(plain: &str, strings: &[String]) -> String {
     let mut out = String::new();
     let mut rest = plain;
     while let Some(at) = rest.find("::") {

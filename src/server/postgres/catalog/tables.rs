@@ -300,14 +300,14 @@ impl Tables {
             ]
         });
         let attributes = tables.iter().flat_map(|(oid, _, _, columns)| {
-            (1_i64..).zip(columns).map(|(at, column)| {
+            (1_i64..).zip(columns).map(move |(at, column)| {
                 vec![
                     (*oid).into(),
                     column.name.as_str().into(),
                     type_oid(&column.kind).into(),
                     at.into(),
                     (!column.nullable).into(),
-                    (-1).into(),
+                    (-1_i64).into(),
                 ]
             })
         });
@@ -330,15 +330,22 @@ impl Tables {
                 _ => "f",
             };
             let result = if one.result.is_empty() { "any" } else { type_name(type_oid(&one.result)) };
-            vec![oid.into(), one.name.as_str().into(), 2_200.into(), kind.into(), result.into(), "…".into()]
+            vec![
+                oid.into(),
+                one.name.as_str().into(),
+                2_200_i64.into(),
+                kind.into(),
+                result.into(),
+                "…".into(),
+            ]
         });
         let listed =
             tables.iter().map(|(_, schema, table, _)| vec![(*schema).into(), (*table).into(), OWNER.into()]);
         let database = vec![
-            1.into(),
+            1_i64.into(),
             "milepost".into(),
             OWNER_OID.into(),
-            6.into(),
+            6_i64.into(),
             "C.UTF-8".into(),
             "C.UTF-8".into(),
             "c".into(),
@@ -354,7 +361,7 @@ impl Tables {
             true.into(),
             false.into(),
             false.into(),
-            (-1).into(),
+            (-1_i64).into(),
             Cell::Null,
             OWNER.into(),
         ];
