@@ -55,6 +55,8 @@ pub(crate) async fn answer(engine: &Engine, text: &str) -> Result<Rows> {
         let frame = context.sql(&sql).await?;
         let schema = Arc::new(frame.schema().as_arrow().clone());
         let batches = frame.collect().await?;
+        // Texts may have come in another form than was planned.
+        let schema = batches.first().map_or(schema, RecordBatch::schema);
         Ok::<_, DataFusionError>(concat_batches(&schema, &batches)?)
     };
     let unknown = |error: DataFusionError| {

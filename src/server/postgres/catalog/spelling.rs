@@ -56,7 +56,7 @@ const NONE_HERE: [&str; 24] = [
     "pg_stat_activity",
 ];
 /// Those and others, whose rows scalar questions look for.
-const NO_ROWS: [&str; 3] = ["pg_attrdef", "pg_collation", "pg_description"];
+const NO_ROWS: [&str; 4] = ["pg_attrdef", "pg_collation", "pg_description", "pg_type"];
 /// Types whose casts mean nothing here.
 const NAMES: [&str; 9] = [
     "regclass",
