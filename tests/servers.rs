@@ -250,7 +250,7 @@ fn a_browser_sends_what_visitors_do() {
     assert_eq!(store.rows(seats), ["17,1", "18,1", "19,1", "20,1", "21,1"]);
     let persons = "SELECT COUNT(DISTINCT personId) FROM seatReserved";
     assert_eq!(store.rows(persons), ["2"], "the guest who was a visitor before, and another visitor");
-    let guest = "SELECT type, firstName, tier, wishlist[1].sku, array_length(wishlist) FROM persons WHERE array_has(emails, 'a.guest@example.net')";
+    let guest = "SELECT type, firstName, tier, wishlist[1]['sku'], array_length(wishlist) FROM persons WHERE array_has(emails, 'a.guest@example.net')";
     assert_eq!(store.rows(guest), ["LEAD,Ana,gold,x1,2"]);
     let named = "SELECT COUNT(*) FROM seatReserved s JOIN persons p ON p.personId = s.personId WHERE p.firstName = 'Ana'";
     assert_eq!(store.rows(named), ["3"], "what the guest did before it said who it is, too");
