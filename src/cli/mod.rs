@@ -2,6 +2,7 @@
 
 mod args;
 mod bars;
+mod chart;
 mod command;
 mod complete;
 mod demo;

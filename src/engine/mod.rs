@@ -11,6 +11,7 @@ mod imports;
 mod ingest;
 mod keys;
 mod live;
+mod membership;
 mod names;
 mod people;
 mod people_events;
@@ -50,6 +51,7 @@ use crate::storage::snapshot::Snapshot;
 use crate::time::Micros;
 use crate::time::SharedClock;
 use crate::time::SystemClock;
+use crate::time::Zone;
 
 pub use crate::time::parse_zone;
 pub use answer::Answer;
@@ -123,11 +125,12 @@ impl Engine {
             ..StorageConfig::new(&config.data, clock)
         };
         let storage = Storage::open(storage).await?;
-        let queries = crate::analysis::register(Queries::new(QueryConfig {
+        let queries = Queries::new(QueryConfig {
             memory_bytes: usize::try_from(config.memory_bytes()).unwrap_or(usize::MAX),
             threads: config.thread_count(),
             spill_dir: storage.layout().spill(),
-        })?)?;
+        })?;
+        let queries = crate::analysis::register_in(queries, config.zone.unwrap_or(Zone::UTC))?;
         let system = system::tables(&storage, &config);
         let exports = Exports::new(Arc::clone(&storage), config.thread_count(), Retries::default());
         let importing = Arc::new(Mutex::default());

@@ -4,13 +4,13 @@ use crate::analysis::Analysis;
 use crate::engine::Engine;
 use crate::engine::Rows;
 use crate::error::Result;
+use crate::quote::literal;
 
 impl Engine {
     /// Answers a question over the store as it is now. Days are those of the store's zone, or UTC, where the question
     /// names none.
     pub async fn analyse(&self, question: &Analysis) -> Result<Rows> {
-        let session = self.session().await?;
-        Ok(Rows::of(question.answer(&self.ground(&session)).await?))
+        self.ask(&format!("SELECT * FROM analysis({})", literal(&question.to_json()?))).await
     }
 
     /// [`Engine::analyse`] of the question in a JSON text.

@@ -4,7 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::Weak;
 
+use arrow::array::AsArray;
+use arrow::datatypes::DataType;
+use arrow::datatypes::Int64Type;
 use async_trait::async_trait;
+use futures::StreamExt;
 use roaring::RoaringTreemap;
 use serde::Deserialize;
 use serde::Serialize;
@@ -25,6 +29,7 @@ use crate::error::did_you_mean;
 use crate::ids::PersonId;
 use crate::person::IdentifierType;
 use crate::query::Segments;
+use crate::schema::PERSON_ID;
 use crate::sql::CreateSegment;
 use crate::sql::Members;
 use crate::sql::SegmentStatement;
@@ -42,7 +47,7 @@ enum Kept {
     Live(PersonsRequest),
     /// Whoever met it once.
     Frozen(PersonsRequest),
-    /// Whoever was named.
+    /// Whoever was named, or found by a query.
     Listed,
 }
 
@@ -97,7 +102,9 @@ impl Engine {
                     &self.inner.system,
                     Some(Arc::new(EngineSegments(Arc::downgrade(&self.inner)))),
                 )?;
-                members(&request, &self.ground(&session)).await
+                let set = members(&request, &self.ground(&session)).await?;
+                self.note_members(name, &set, false)?;
+                Ok(set)
             }
             Kept::Listed => {
                 Err(Error::internal(format!("the persons of the segment \"{name}\" are missing")))
@@ -106,8 +113,8 @@ impl Engine {
     }
 
     /// What questions stand on: now, and days of the store's zone.
-    pub(crate) fn ground<'a>(&self, session: &'a crate::query::Session) -> Ground<'a> {
-        Ground { session, now: SystemClock.now(), zone: self.config().zone.unwrap_or(Zone::UTC) }
+    pub(crate) fn ground(&self, session: &crate::query::Session) -> Ground {
+        Ground::over(session, SystemClock.now(), self.config().zone.unwrap_or(Zone::UTC))
     }
 
     fn no_segment(&self, name: &str) -> Error {
@@ -122,6 +129,9 @@ impl Engine {
             SegmentStatement::Create(create) => Ok(Answer::Done(self.create_segment(create, said).await?)),
             SegmentStatement::Drop { name, if_exists } => {
                 self.drop_segment(name, *if_exists).map(Answer::Done)
+            }
+            SegmentStatement::Refresh { name } => {
+                Ok(Answer::Done(self.refresh_segments(name.as_deref()).await?))
             }
             SegmentStatement::Show => self.show_segments().map(Answer::Rows),
         }
@@ -158,7 +168,7 @@ impl Engine {
         let kept = match &create.members {
             Members::Live(_) | Members::Json(_) => Kept::Live(live.clone().ok_or_else(unreadable)?),
             Members::Frozen(request) => Kept::Frozen(request.clone()),
-            Members::Listed(_) | Members::File(_) => Kept::Listed,
+            Members::Listed(_) | Members::File(_) | Members::Query(_) => Kept::Listed,
         };
         row.definition = serde_json::to_string(&kept).internal(|| "could not keep a segment".to_owned())?;
         let (set, unknown) = match &create.members {
@@ -168,6 +178,7 @@ impl Engine {
                 let session = self.session().await?;
                 (members(request, &self.ground(&session)).await?, 0)
             }
+            Members::Query(query) => (self.found_by(query).await?, 0),
             Members::Listed(ids) => self.listed(ids.iter().map(String::as_str)),
             Members::File(path) => {
                 let text = std::fs::read_to_string(Path::new(path))
@@ -182,6 +193,9 @@ impl Engine {
             row.members = Some(bytes);
         }
         catalog.put_segment(&row)?;
+        if live.is_some() {
+            self.note_members(name, &set, true)?;
+        }
         let persons = if set.len() == 1 { "person" } else { "persons" };
         let unknown =
             if unknown > 0 { format!("; {unknown} external ids are not known") } else { String::new() };
@@ -206,6 +220,25 @@ impl Engine {
     fn audience(&self, text: &str) -> Result<PersonsRequest> {
         let condition = Audience::from_json(text)?.condition(&self.storage().registry())?;
         Ok(PersonsRequest { condition, as_of: None, zone: None })
+    }
+
+    /// The persons in the answer of a query, such as those of a step of a funnel or a cell of a retention.
+    async fn found_by(&self, query: &str) -> Result<RoaringTreemap> {
+        let mut rows = self.ask(query).await?;
+        let column = rows.schema().index_of(PERSON_ID).ok();
+        let column = column.filter(|at| *rows.schema().field(*at).data_type() == DataType::Int64);
+        let Some(column) = column else {
+            return Err(Error::invalid(format!(
+                "a segment is made of persons: the query needs a column \"{PERSON_ID}\", as FUNNEL … LISTING PERSONS and \
+                 RETENTION … PERSONS OF have"
+            )));
+        };
+        let mut set = RoaringTreemap::new();
+        while let Some(batch) = rows.next().await.transpose()? {
+            let persons = batch.column(column).as_primitive::<Int64Type>();
+            set.extend(persons.iter().flatten().filter_map(|person| u64::try_from(person).ok()));
+        }
+        Ok(set)
     }
 
     /// Persons by external id, and how many ids nobody has.
@@ -242,6 +275,34 @@ impl Engine {
             seen.push(next);
         }
         Ok(())
+    }
+
+    /// Looks who is in a live segment, or in all of them, and notes who entered and left.
+    async fn refresh_segments(&self, name: Option<&str>) -> Result<String> {
+        self.writable()?;
+        let mut rows = self.storage().catalog().segments()?;
+        if let Some(name) = name {
+            rows.retain(|row| row.name == name);
+            if rows.is_empty() {
+                return Err(self.no_segment(name));
+            }
+        }
+        let session = self.session().await?;
+        let (mut refreshed, mut entered, mut left) = (0, 0, 0);
+        for row in rows {
+            if let Kept::Live(request) = kept(&row.definition)? {
+                let set = members(&request, &self.ground(&session)).await?;
+                let (more, fewer) = self.note_members(&row.name, &set, true)?;
+                (refreshed, entered, left) = (refreshed + 1, entered + more, left + fewer);
+            }
+        }
+        if let (Some(name), 0) = (name, refreshed) {
+            return Err(Error::invalid(format!(
+                "the segment \"{name}\" is static: nobody enters or leaves it"
+            )));
+        }
+        let segments = if refreshed == 1 { "segment" } else { "segments" };
+        Ok(format!("{refreshed} live {segments} refreshed: {entered} persons entered, {left} left"))
     }
 
     fn drop_segment(&self, name: &str, if_exists: bool) -> Result<String> {

@@ -16,13 +16,13 @@ use arrow::record_batch::RecordBatchOptions;
 use datafusion::catalog::CatalogProviderList;
 use datafusion::catalog::MemoryCatalogProviderList;
 use datafusion::catalog::TableFunctionImpl;
-use datafusion::common::config::Dialect;
 use datafusion::datasource::physical_plan::FileGroup;
 use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::SessionState;
 use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::TaskContext;
 use datafusion::execution::disk_manager::DiskManagerBuilder;
 use datafusion::execution::disk_manager::DiskManagerMode;
 use datafusion::execution::memory_pool::FairSpillPool;
@@ -274,11 +274,8 @@ impl Session {
 
     /// The plan of one statement, not yet optimized. Refuses statements that a session does not run.
     pub async fn plan(&self, sql: &str) -> Result<LogicalPlan> {
-        self.plan_in(sql, self.context.state().config_options().sql_parser.dialect).await
-    }
-
-    async fn plan_in(&self, sql: &str, dialect: Dialect) -> Result<LogicalPlan> {
         let state = self.context.state();
+        let dialect = state.config_options().sql_parser.dialect;
         let statement = state.sql_to_statement(sql, &dialect).map_err(|error| self.failure(error))?;
         permit(&statement)?;
         let plan = state.statement_to_plan(statement).await.map_err(|error| self.failure(error))?;
@@ -298,9 +295,9 @@ impl Session {
         Ok(rows)
     }
 
-    /// Runs a question that a program wrote, which may use functions of functions (`x -> x > 1`).
-    pub(crate) async fn ask(&self, sql: &str) -> Result<Rows> {
-        self.run_plan(self.plan_in(sql, Dialect::DuckDB).await?).await
+    /// Tables, functions, settings and limits, for whoever plans a question of several parts.
+    pub(crate) fn state(&self) -> SessionState {
+        self.context.state()
     }
 
     /// Runs a plan over tables of this session.
@@ -308,8 +305,7 @@ impl Session {
         let frame = self.context.execute_logical_plan(plan).await.map_err(|error| self.failure(error))?;
         let task = Arc::new(frame.task_ctx());
         let plan = frame.create_physical_plan().await.map_err(|error| self.failure(error))?;
-        let stream = execute_stream(Arc::clone(&plan), task).map_err(|error| self.failure(error))?;
-        Ok(Rows::new(stream, plan))
+        Rows::of_plan(plan, task).map_err(|error| self.failure(error))
     }
 
     /// How a question would be answered, as an indented tree of operators.
@@ -360,6 +356,13 @@ impl fmt::Debug for Rows {
 }
 
 impl Rows {
+    pub(crate) fn of_plan(
+        plan: Arc<dyn ExecutionPlan>,
+        task: Arc<TaskContext>,
+    ) -> datafusion::common::Result<Self> {
+        Ok(Self::new(execute_stream(Arc::clone(&plan), task)?, plan))
+    }
+
     fn new(stream: SendableRecordBatchStream, plan: Arc<dyn ExecutionPlan>) -> Self {
         let schema = with_headings(stream.schema());
         let renamed = schema != stream.schema();

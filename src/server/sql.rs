@@ -89,6 +89,14 @@ pub(crate) async fn ask(
         )));
     };
     caller.may(&[needed(statement)])?;
+    if let StatementKind::Segment(segment) = &statement.kind
+        && let Some(path) = segment.file()
+    {
+        return Err(Fault::invalid(format!(
+            "\"{path}\" would be a file of the server, which reads none of them; name the persons in the statement: \
+             CREATE SEGMENT … AS LIST ('…', '…')"
+        )));
+    }
     let deadline = Instant::now() + app.settings.query_time;
     let turn = timeout_at(deadline, Arc::clone(&app.queries).acquire_owned()).await;
     let Ok(Ok(turn)) = turn else { return Err(too_many()) };

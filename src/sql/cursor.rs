@@ -131,6 +131,11 @@ impl Cursor {
         self.at >= self.tokens.len()
     }
 
+    /// Whether the query is over: with the statement, or with the parenthesis around it.
+    pub(crate) fn at_query_end(&self) -> bool {
+        self.at_end() || self.is_symbol(&Token::RParen)
+    }
+
     pub(crate) fn expect_end(&self) -> Result<()> {
         if self.at_end() { Ok(()) } else { Err(self.expected("the end of the statement")) }
     }
@@ -330,6 +335,16 @@ impl Cursor {
     /// Whether the token after the next is so.
     pub(crate) fn is_followed_by(&self, so: impl Fn(&Token) -> bool) -> bool {
         self.tokens.get(self.at + 1).is_some_and(|one| so(&one.token))
+    }
+
+    /// Whether this symbol comes behind the next `skip` tokens.
+    pub(crate) fn is_symbol_ahead(&self, skip: usize, symbol: &Token) -> bool {
+        self.tokens.get(self.at + skip).is_some_and(|one| one.token == *symbol)
+    }
+
+    /// Whether the text ends with the next `skip` tokens.
+    pub(crate) fn is_end_ahead(&self, skip: usize) -> bool {
+        self.at + skip >= self.tokens.len()
     }
 
     /// Passes the next token by.

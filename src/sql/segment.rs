@@ -24,7 +24,14 @@ use crate::sql::cursor::Cursor;
 #[derive(Clone, Debug, PartialEq)]
 pub enum SegmentStatement {
     Create(CreateSegment),
-    Drop { name: String, if_exists: bool },
+    Drop {
+        name: String,
+        if_exists: bool,
+    },
+    /// `REFRESH SEGMENT name`, or all live ones.
+    Refresh {
+        name: Option<String>,
+    },
     Show,
 }
 
@@ -51,6 +58,18 @@ pub enum Members {
     Listed(Vec<String>),
     /// The persons whose external ids stand in a file, one a line.
     File(String),
+    /// The persons in the answer of a query, as they are now.
+    Query(String),
+}
+
+impl SegmentStatement {
+    /// The file that it would read.
+    pub fn file(&self) -> Option<&str> {
+        match self {
+            Self::Create(CreateSegment { members: Members::File(path), .. }) => Some(path),
+            _ => None,
+        }
+    }
 }
 
 /// The words with which a condition of ours starts, and no SQL.
@@ -100,6 +119,12 @@ pub(crate) fn segment(cursor: &mut Cursor) -> Result<Option<SegmentStatement>> {
             name: cursor.name("the name of a segment")?.text,
             if_exists,
         }));
+    } else if cursor.take(&["REFRESH", "SEGMENTS"]) {
+        return Ok(Some(SegmentStatement::Refresh { name: None }));
+    } else if cursor.take(&["REFRESH", "SEGMENT"]) {
+        return Ok(Some(SegmentStatement::Refresh {
+            name: Some(cursor.name("the name of a segment")?.text),
+        }));
     } else if cursor.take(&["SHOW", "SEGMENTS"]) {
         return Ok(Some(SegmentStatement::Show));
     } else {
@@ -119,6 +144,8 @@ pub(crate) fn segment(cursor: &mut Cursor) -> Result<Option<SegmentStatement>> {
             Members::Json(cursor.text("a segment in JSON")?)
         } else if cursor.take(&["LIST"]) {
             Members::Listed(list(cursor)?)
+        } else if let Some(query) = cursor.parenthesised()? {
+            Members::Query(query)
         } else {
             let place = cursor.place();
             let request = persons(cursor)?;
@@ -443,8 +470,8 @@ fn sequence(cursor: &mut Cursor) -> Result<Condition> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::analysis::Analysis;
-    use crate::analysis::segment::Condition;
     use crate::sql::StatementKind;
     use crate::sql::parse;
 
@@ -522,10 +549,29 @@ mod tests {
     }
 
     #[test]
+    fn a_query_may_say_who_is_in_a_segment_and_a_file_is_told_of() {
+        let one = |text: &str| match parse(text).unwrap().remove(0).kind {
+            StatementKind::Segment(segment) => *segment,
+            other => panic!("no segment: {other:?}"),
+        };
+        let SegmentStatement::Create(create) =
+            one("CREATE SEGMENT x AS (FUNNEL a, b LISTING PERSONS REACHED STEP 2)")
+        else {
+            panic!("nothing is created");
+        };
+        assert_eq!(create.members, Members::Query("FUNNEL a, b LISTING PERSONS REACHED STEP 2".to_owned()));
+        assert_eq!(one("CREATE SEGMENT x FROM 'ids.txt'").file(), Some("ids.txt"));
+        assert_eq!(one("CREATE SEGMENT x AS LIST ('a')").file(), None);
+        assert_eq!(one("REFRESH SEGMENTS"), SegmentStatement::Refresh { name: None });
+        assert_eq!(one("REFRESH SEGMENT x"), SegmentStatement::Refresh { name: Some("x".to_owned()) });
+    }
+
+    #[test]
     fn mistakes_are_named_with_their_place() {
         for (text, said) in [
             ("CREATE SEGMENT", "expected the name of the segment"),
             ("CREATE SEGMENT x AS persons", "expected PERSONS WHERE"),
+            ("CREATE SEGMENT x AS (FUNNEL a, b", "expected \")\""),
             ("CREATE SEGMENT x AS PERSONS WHERE DID", "expected the id of an event"),
             ("CREATE SEGMENT x AS PERSONS WHERE DID a AT LEAST 2", "expected TIMES"),
             ("CREATE SEGMENT x AS PERSONS WHERE DID a IN LAST 3", "DAYS, HOURS"),

@@ -50,6 +50,7 @@ pub use profiles::MergeRow;
 pub use profiles::OutboxRow;
 pub use rejected::RejectedRow;
 pub use schedules::ExportScheduleRow;
+pub use segments::SegmentChange;
 pub use segments::SegmentRow;
 pub use sources::SourceState;
 
