@@ -10,6 +10,7 @@ mod events;
 mod funnel;
 mod ground;
 mod hits;
+mod indexed;
 mod paths;
 mod persons;
 mod retention;
@@ -140,6 +141,7 @@ impl Analysis {
     /// The answer itself, of those that are several questions of SQL.
     async fn answer(&self, ground: &Ground) -> Result<RecordBatch> {
         match self {
+            Self::Retention(request) => retention::answer(request, ground).await,
             Self::Trend(request) => trend::answer(request, ground).await,
             Self::Persons(request) => segment::answer(request, ground).await,
             Self::Overlap(request) => segment::overlap(request, ground).await,

@@ -1,5 +1,7 @@
 //! Retention: of the persons who started in a period, how many came back after how many periods.
 
+mod days;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -7,16 +9,20 @@ use arrow::datatypes::Schema;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::physical_plan::ExecutionPlan;
+use futures::StreamExt;
 use hashbrown::HashMap;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::analysis::Analysis;
+use crate::analysis::answers::AnswerExec;
 use crate::analysis::events::Events;
 use crate::analysis::events::heading;
 use crate::analysis::ground::Ground;
 use crate::analysis::ground::Scope;
 use crate::analysis::ground::ScopeWords;
 use crate::analysis::table::Table;
+use crate::analysis::values::NULL;
 use crate::analysis::values::Values;
 use crate::analysis::walk::Event;
 use crate::analysis::walk::Walk;
@@ -25,6 +31,7 @@ use crate::analysis::wanted::Kind;
 use crate::analysis::wanted::Wanted;
 use crate::error::Error;
 use crate::error::Result;
+use crate::query::run;
 use crate::sequence::retention::Cells;
 use crate::sequence::retention::Moment;
 use crate::sequence::retention::Rules;
@@ -122,6 +129,16 @@ pub struct CellOf {
 }
 
 impl RetentionRequest {
+    fn scope(&self, ground: &Ground) -> Result<Scope> {
+        ground.scope(ScopeWords {
+            from: self.from.as_deref(),
+            to: self.to.as_deref(),
+            as_of: self.as_of.as_deref(),
+            zone: self.zone.as_deref(),
+            segment: self.segment.as_deref(),
+        })
+    }
+
     fn cells(&self) -> Result<Cells> {
         if !self.brackets.is_empty() {
             if self.brackets.len() < 2 || !self.brackets.is_sorted_by(|one, next| one < next) {
@@ -206,14 +223,36 @@ pub(crate) async fn plan(
     ground: &Ground,
     schema: SchemaRef,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let scope = ground.scope(ScopeWords {
-        from: request.from.as_deref(),
-        to: request.to.as_deref(),
-        as_of: request.as_of.as_deref(),
-        zone: request.zone.as_deref(),
-        segment: request.segment.as_deref(),
-    })?;
-    let retention = Retention::new(request, &scope, schema)?;
+    let scope = request.scope(ground)?;
+    if days::answers(request, &scope) {
+        let question = Analysis::Retention(request.clone());
+        return Ok(Arc::new(AnswerExec::new(question, ground.clone(), schema)));
+    }
+    walk(request, ground, &scope, schema).await
+}
+
+/// The answer from indexes, where they can tell; else the walk's.
+pub(crate) async fn answer(request: &RetentionRequest, ground: &Ground) -> Result<RecordBatch> {
+    let (scope, schema) = (request.scope(ground)?, schema(request)?);
+    let retention = Retention::new(request, &scope, Arc::clone(&schema))?;
+    if let Some(cohorts) = days::cohorts(request, &retention.rules, &scope, ground).await? {
+        let cohorts = cohorts.into_iter().map(|(period, cohort)| ((NULL, period), cohort)).collect();
+        let part = Part { cohorts, ..retention.part() };
+        return retention.answer(vec![part], &mut Values::default());
+    }
+    let plan = Box::pin(walk(request, ground, &scope, schema)).await?;
+    let mut rows = run(&ground.state, plan)?;
+    let answer = rows.next().await.transpose()?;
+    answer.ok_or_else(|| Error::internal("a question had no answer"))
+}
+
+async fn walk(
+    request: &RetentionRequest,
+    ground: &Ground,
+    scope: &Scope,
+    schema: SchemaRef,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let retention = Retention::new(request, scope, schema)?;
     let by = request.by.as_deref();
     let any = Events::of(&request.start.event);
     // Who starts for the first time is known from all of history.
@@ -225,7 +264,7 @@ pub(crate) async fn plan(
     if request.entry == Entry::FirstEver {
         kinds.push(Kind { events: &any, from: None, to: scope.end(), value: None });
     }
-    let only = ground.chosen(&scope).await?;
+    let only = ground.chosen(scope).await?;
     let planned = Wanted { kinds, only }.plan(ground).await?;
     Ok(Arc::new(WalkExec::new(Arc::new(retention), planned)))
 }

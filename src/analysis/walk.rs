@@ -49,6 +49,8 @@ use crate::analysis::hits::PERSON;
 use crate::analysis::hits::SEQ_AT;
 use crate::analysis::hits::TIME;
 use crate::analysis::hits::external;
+use crate::analysis::indexed::IndexedEvents;
+use crate::analysis::indexed::Places;
 use crate::analysis::persons::PersonsExec;
 use crate::analysis::persons::Question;
 use crate::analysis::persons::sorted;
@@ -134,7 +136,9 @@ impl<W: Walk> DisplayAs for WalkExec<W> {
         match kind {
             DisplayFormatType::TreeRender => f.write_str(&self.walk.said()),
             DisplayFormatType::Default | DisplayFormatType::Verbose => {
-                write!(f, "{}: {}", self.walk.name(), self.walk.said())
+                write!(f, "{}: {}", self.walk.name(), self.walk.said())?;
+                let files = self.planned.indexed.as_ref().map_or(0, |indexed| indexed.count());
+                if files > 0 { write!(f, ", index of {files} files") } else { Ok(()) }
             }
         }
     }
@@ -180,13 +184,15 @@ impl<W: Walk> ExecutionPlan for WalkExec<W> {
         let on_disk = MetricBuilder::new(&self.metrics).global_counter(ON_DISK);
         let answer = async move {
             let values = Arc::default();
-            let gathered = match planned.kinds <= MOST_LEAN {
-                true => gather(&planned, walk.name(), &values, &context).await,
-                false => Err(Unfit::Sort),
+            let gathered = match &planned.indexed {
+                _ if planned.kinds > MOST_LEAN => Err(Unfit::Sort),
+                Some(indexed) => from_indexes(indexed, &planned, walk.name(), &context).await,
+                None => gather(&planned, walk.name(), &values, &context).await,
             };
             match gathered {
                 Ok((gathered, memory)) => {
-                    let (parts, held) = in_buckets(&walk, &planned, gathered, &context).await?;
+                    let with_extra = planned.seq && planned.indexed.is_none();
+                    let (parts, held) = in_buckets(&walk, with_extra, gathered, &context).await?;
                     drop(memory);
                     let answer =
                         walk.answer(parts, &mut values.lock().unwrap_or_else(PoisonError::into_inner));
@@ -279,6 +285,44 @@ async fn gather(
             Ok((gathered, memory))
         });
     }
+    joined(running).await
+}
+
+/// Reads all events from the indexes on all cores. No event comes twice, so none needs its number.
+async fn from_indexes(
+    indexed: &Arc<IndexedEvents>,
+    planned: &Planned,
+    name: &'static str,
+    context: &Arc<TaskContext>,
+) -> Result<(Vec<Gathered>, Vec<MemoryReservation>), Unfit> {
+    let places = Arc::new(Places::default());
+    let mut running: JoinSet<Result<(Gathered, MemoryReservation), Unfit>> = JoinSet::new();
+    for _ in 0..context.session_config().target_partitions().max(1) {
+        let memory = MemoryConsumer::new(name).register(context.memory_pool());
+        let (indexed, only, places) = (Arc::clone(indexed), planned.only.clone(), Arc::clone(&places));
+        running.spawn(async move {
+            let mut gathered = Gathered::default();
+            while let Some(at) = places.next(indexed.count()) {
+                memory.try_grow(indexed.rows(at) * size_of::<Lean>() * 3 / 2)?;
+                let mut fits = true;
+                let keep = |person: i64| only.as_ref().is_none_or(|only| only.contains(person));
+                let on = |person: i64, time: i64, marks: u64| match u32::try_from(person) {
+                    Ok(person) => gathered.push(Lean { at: time, person, marks: low(marks) }),
+                    Err(_) => fits = false,
+                };
+                if !indexed.visit(at, keep, on).await? || !fits {
+                    return Err(Unfit::Sort);
+                }
+            }
+            Ok((gathered, memory))
+        });
+    }
+    joined(running).await
+}
+
+async fn joined(
+    mut running: JoinSet<Result<(Gathered, MemoryReservation), Unfit>>,
+) -> Result<(Vec<Gathered>, Vec<MemoryReservation>), Unfit> {
     let (mut all, mut held) = (Vec::new(), Vec::new());
     while let Some(done) = running.join_next().await {
         let done = done.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))?;
@@ -290,6 +334,15 @@ async fn gather(
 }
 
 impl Gathered {
+    fn push(&mut self, event: Lean) {
+        let bucket = (event.person >> BUCKET) as usize;
+        if bucket >= self.lean.len() {
+            self.lean.resize_with(bucket + 1, Vec::new);
+            self.extra.resize_with(bucket + 1, Vec::new);
+        }
+        self.lean[bucket].push(event);
+    }
+
     /// Takes the events of a batch and says how many; none when a person has no number that a bucket could be found by.
     fn take(&mut self, planned: &Planned, rows: &RecordBatch, numbers: &mut Numbers) -> Option<usize> {
         let persons = rows.column(PERSON).as_primitive::<Int64Type>().values();
@@ -307,15 +360,10 @@ impl Gathered {
                 continue;
             }
             let person = u32::try_from(persons[row]).ok()?;
-            let bucket = (person >> BUCKET) as usize;
-            if bucket >= self.lean.len() {
-                self.lean.resize_with(bucket + 1, Vec::new);
-                self.extra.resize_with(bucket + 1, Vec::new);
-            }
-            self.lean[bucket].push(Lean { at: times[row], person, marks: low(marks[row]) });
+            self.push(Lean { at: times[row], person, marks: low(marks[row]) });
             if planned.seq {
                 let value = values.get(row).copied().unwrap_or(NULL);
-                self.extra[bucket].push(Extra { seq: seqs[row], value });
+                self.extra[(person >> BUCKET) as usize].push(Extra { seq: seqs[row], value });
             }
             taken += 1;
         }
@@ -331,13 +379,12 @@ fn low(bits: u64) -> u32 {
 /// Walks over every person, bucket by bucket, on all cores.
 async fn in_buckets<W: Walk>(
     walk: &Arc<W>,
-    planned: &Planned,
+    with_extra: bool,
     gathered: Vec<Gathered>,
     context: &Arc<TaskContext>,
 ) -> Result<(Vec<W::Part>, Vec<MemoryReservation>)> {
     let gathered = Arc::new(gathered);
     let next = Arc::new(AtomicUsize::new(0));
-    let with_extra = planned.seq;
     let mut running: JoinSet<Result<(W::Part, MemoryReservation)>> = JoinSet::new();
     for _ in 0..context.session_config().target_partitions().max(1) {
         let (walk, gathered, next) = (Arc::clone(walk), Arc::clone(&gathered), Arc::clone(&next));

@@ -18,6 +18,8 @@ use crate::analysis::hits::FIRST_EXTRA;
 use crate::analysis::hits::Hits;
 use crate::analysis::hits::Source;
 use crate::analysis::hits::marks;
+use crate::analysis::indexed;
+use crate::analysis::indexed::IndexedEvents;
 use crate::error::Result;
 use crate::query::NamedTable;
 use crate::query::failure;
@@ -55,6 +57,8 @@ pub(crate) struct Planned {
     pub(crate) seq: bool,
     pub(crate) value: bool,
     pub(crate) only: Option<Arc<Bits>>,
+    /// The same events from the indexes beside the files, where those say enough.
+    pub(crate) indexed: Option<Arc<IndexedEvents>>,
 }
 
 impl Wanted<'_> {
@@ -78,7 +82,8 @@ impl Wanted<'_> {
         let plan = hits.logical().map_err(|error| failure(&ground.state, error))?;
         let plan = Box::pin(ground.state.create_physical_plan(&plan)).await;
         let hits = plan.map_err(|error| failure(&ground.state, error))?;
-        Ok(Planned { hits, kinds: self.kinds.len(), seq, value, only: self.only.clone() })
+        let indexed = indexed::plan(&ground.state, &self.kinds).await?.map(Arc::new);
+        Ok(Planned { hits, kinds: self.kinds.len(), seq, value, only: self.only.clone(), indexed })
     }
 
     /// From when up to when any kind is looked for.

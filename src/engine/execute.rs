@@ -97,7 +97,7 @@ impl Engine {
         Ok(rows(table.batch()?))
     }
 
-    /// One row for each definition that has events: days, files, rows, bytes.
+    /// One row for each definition that has events: days, files, rows, bytes; and the bytes of the indexes beside them.
     pub async fn info(&self) -> Result<Rows> {
         let totals = self.storage().totals().await?;
         let day = |day: Day| Some(day.to_string());
@@ -109,6 +109,8 @@ impl Engine {
             .numbers("files", totals.iter().map(|one| one.files))
             .numbers("rows", totals.iter().map(|one| one.rows))
             .numbers("bytes", totals.iter().map(|one| one.bytes))
+            .numbers("index_of_persons", totals.iter().map(|one| one.indexed.persons_bytes))
+            .numbers("index_of_events", totals.iter().map(|one| one.indexed.events_bytes))
             .batch()?;
         Ok(Rows::of(batch))
     }

@@ -233,6 +233,7 @@ impl Store {
             persons: Arc::new(self.persons.clone()),
             people: People::default(),
             tables: self.definitions.iter().map(table).collect(),
+            index: Arc::default(),
         }
     }
 }

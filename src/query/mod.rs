@@ -3,6 +3,7 @@
 //! [`Queries`] is made once and holds what all queries share: memory, spill files, the cache of file footers. A
 //! [`Session`] is one person's view of one snapshot; it costs next to nothing to make, and keeps views and settings.
 
+mod active;
 mod asked;
 mod catalog;
 mod events;
@@ -10,6 +11,7 @@ mod failure;
 mod files;
 mod functions;
 mod hot;
+mod indexed;
 mod layout;
 mod merged;
 mod millis;
@@ -33,10 +35,14 @@ mod uniques;
 mod whole;
 mod wording;
 
+pub use active::Active;
 pub(crate) use asked::ask;
 pub(crate) use asked::failure;
 pub(crate) use asked::plan_of;
 pub(crate) use asked::run;
+pub(crate) use files::LakeFile;
+pub(crate) use indexed::Codes;
+pub(crate) use indexed::Indexed;
 pub(crate) use named::NamedTable;
 pub(crate) use named::in_range;
 pub use names::FunctionHelp;

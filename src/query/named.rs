@@ -16,10 +16,13 @@ use datafusion::logical_expr::ident;
 use crate::error::Error;
 use crate::error::Result;
 use crate::error::did_you_mean;
+use crate::query::events::EventsTable;
 use crate::query::failure::Known;
 use crate::query::failure::translate;
+use crate::query::files::LakeFile;
 use crate::query::layout::time_type;
 use crate::query::names;
+use crate::query::scan::Lake;
 use crate::schema::OCCURRED_TIME;
 use crate::schema::PERSON_ID;
 use crate::schema::SEQ;
@@ -67,6 +70,27 @@ impl NamedTable {
 
     pub(crate) fn has(&self, column: &str) -> bool {
         self.schema.has_column_with_unqualified_name(column)
+    }
+
+    /// The files of a table of one definition, and the lake that they are in; nothing for a view and for all events.
+    pub(crate) fn files(&self) -> Option<(Arc<Lake>, Vec<LakeFile>)> {
+        let table = self.definition()?;
+        Some((Arc::clone(table.lake()), table.files()))
+    }
+
+    /// The same, and also of the table of all events.
+    pub(crate) fn all_files(&self) -> Option<(Arc<Lake>, Vec<LakeFile>)> {
+        let table = self.provider.downcast_ref::<EventsTable>()?;
+        Some((Arc::clone(table.lake()), table.files()))
+    }
+
+    /// What a column of texts of such a table is called in files; nothing for ids, of which each is another.
+    pub(crate) fn text_in_files(&self, column: &str) -> Option<String> {
+        self.definition()?.text_in_files(column)
+    }
+
+    fn definition(&self) -> Option<&EventsTable> {
+        self.provider.downcast_ref::<EventsTable>().filter(|table| !table.has_definition_id())
     }
 
     pub(crate) fn columns(&self) -> Vec<String> {

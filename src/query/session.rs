@@ -47,6 +47,7 @@ use object_store::ObjectStore;
 use crate::error::Context;
 use crate::error::Error;
 use crate::error::Result;
+use crate::query::active::Active;
 use crate::query::catalog::CATALOG;
 use crate::query::catalog::LakeCatalog;
 use crate::query::catalog::MAIN;
@@ -54,6 +55,7 @@ use crate::query::failure::Known;
 use crate::query::failure::translate;
 use crate::query::functions;
 use crate::query::hot::HotColumns;
+use crate::query::indexed::Indexed;
 use crate::query::names;
 use crate::query::names::FunctionHelp;
 use crate::query::names::Names;
@@ -214,6 +216,7 @@ struct Shared {
 pub struct Session {
     context: SessionContext,
     catalog: Arc<LakeCatalog>,
+    lake: Arc<Lake>,
     shared: Shared,
     system: Vec<Arc<dyn SystemTable>>,
     segments: Option<Arc<dyn Segments>>,
@@ -236,13 +239,14 @@ impl Session {
         segments: Option<Arc<dyn Segments>>,
     ) -> Self {
         let lake = Arc::new(Lake { snapshot, url: shared.url.clone(), hot: Arc::clone(&shared.hot) });
-        let catalog = Arc::new(LakeCatalog::new(lake, system, segments.clone()));
+        let catalog = Arc::new(LakeCatalog::new(Arc::clone(&lake), system, segments.clone()));
         let list = MemoryCatalogProviderList::new();
         list.register_catalog(CATALOG.to_owned(), Arc::clone(&catalog) as _);
         state.register_catalog_list(Arc::new(list));
         Self {
             context: SessionContext::new_with_state(state),
             catalog,
+            lake,
             shared,
             system: system.to_vec(),
             segments,
@@ -314,6 +318,13 @@ impl Session {
         let state = self.context.state();
         let plan = state.create_physical_plan(&plan).await.map_err(|error| self.failure(error))?;
         Ok(displayable(plan.as_ref()).indent(false).to_string())
+    }
+
+    /// Who did what on which day, without reading rows.
+    pub fn active(&self) -> Result<Active> {
+        let indexed = Indexed::new(Arc::clone(&self.lake), &self.context.runtime_env());
+        let threads = self.context.state().config().target_partitions();
+        Ok(Active::new(indexed.map_err(|error| self.failure(error))?, threads))
     }
 
     fn failure(&self, error: datafusion::common::DataFusionError) -> Error {

@@ -33,7 +33,10 @@ use crate::schema::Columns;
 use crate::schema::Definition;
 use crate::schema::Property;
 use crate::schema::Registry;
+use crate::storage::Index;
 use crate::storage::People;
+use crate::storage::Sidecar;
+use crate::storage::SidecarBuilder;
 use crate::storage::Times;
 use crate::storage::snapshot::DataFile;
 use crate::storage::snapshot::Snapshot;
@@ -57,6 +60,10 @@ pub(crate) struct TestLake {
     files: BTreeMap<String, Vec<DataFile>>,
     persons: Persons,
     seq: i64,
+    index: Arc<Index>,
+    /// Every so manieth file gets an index; 0 for none.
+    index_every: usize,
+    written: usize,
 }
 
 impl TestLake {
@@ -67,7 +74,15 @@ impl TestLake {
             files: BTreeMap::new(),
             persons: Persons::default(),
             seq: 0,
+            index: Arc::default(),
+            index_every: 0,
+            written: 0,
         }
+    }
+
+    /// Gives every so manieth file that is written from now on an index; 0 gives it to none.
+    pub(crate) fn index_every(&mut self, files: usize) {
+        self.index_every = files;
     }
 
     pub(crate) fn define(&mut self, id: &str, properties: Vec<Property>) {
@@ -135,6 +150,13 @@ impl TestLake {
             persons: (persons.clone().min().unwrap(), persons.max().unwrap()),
             times: (Micros(*times.iter().min().unwrap()), Micros(*times.iter().max().unwrap())),
         };
+        self.written += 1;
+        if self.index_every > 0 && self.written.is_multiple_of(self.index_every) {
+            let mut builder = SidecarBuilder::new(rows.len(), kept);
+            builder.add(&sorted).unwrap();
+            let sidecar = builder.finish(file.bytes).unwrap();
+            self.index.hold(&file, Sidecar::read(sidecar.into()).unwrap());
+        }
         self.store.put(&Path::from(path), bytes.into()).await.unwrap();
         self.files.get_mut(id).unwrap().push(file);
     }
@@ -157,6 +179,7 @@ impl TestLake {
             registry: Arc::new(Registry::new(self.definitions.values().map(|one| one.as_ref().clone()))),
             persons: Arc::new(self.persons.clone()),
             people: People::default(),
+            index: Arc::clone(&self.index),
         })
     }
 

@@ -26,7 +26,7 @@ use crate::storage::catalog::Catalog;
 use crate::storage::catalog::RejectedRow;
 use crate::storage::catalog::SourceState;
 use crate::storage::delta::Tables;
-use crate::storage::object;
+use crate::storage::sidecar;
 use crate::storage::steps::Step;
 use crate::storage::write;
 use crate::time::SharedClock;
@@ -207,7 +207,7 @@ impl Storage {
     /// because their events are.
     fn abandon(&self, files: &[FileRecord], log_position: Option<u64>) -> Result<()> {
         for file in files {
-            object::remove_file(&self.layout.local(&file.path))?;
+            sidecar::remove_with(&self.layout, &file.path)?;
         }
         let mut ids = self.event_ids()?;
         if log_position.is_some() { ids.unseal() } else { ids.discard() }

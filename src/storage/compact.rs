@@ -28,6 +28,7 @@ use crate::storage::object;
 use crate::storage::parquet::DataFileWriter;
 use crate::storage::pool;
 use crate::storage::shape;
+use crate::storage::sidecar;
 use crate::storage::steps::Step;
 use crate::storage::write;
 use crate::time::Day;
@@ -51,6 +52,8 @@ pub struct Compacted {
     pub rows: u64,
     /// Files that were removed from disk, because nobody needs them any more.
     pub files_removed: usize,
+    /// Files that were left as they are and got the index that they lacked.
+    pub indexed: u64,
 }
 
 /// Files of one day that become fewer.
@@ -139,6 +142,7 @@ impl Storage {
             };
             self.rewrite_tables(work, report, &mut total).await?;
         }
+        total.indexed = self.index_missing().await?;
         let _alone = self.committing.lock().await;
         total.files_removed = self.sweep(self.config.grace).await?;
         Ok(total)
@@ -203,7 +207,7 @@ impl Storage {
         self.reached(Step::Replaced)?;
         if !replaced {
             for file in new {
-                object::remove_file(&self.layout.local(&file.path))?;
+                sidecar::remove_with(&self.layout, &file.path)?;
             }
             return Err(Error::conflict(format!(
                 "somebody else changed the files of \"{}\" while they were compacted; try again",
@@ -246,6 +250,7 @@ fn rewrite(layout: &Layout, definition: &Definition, rewrite: &Rewrite) -> Resul
                     let name = format!("c-{}", uuid::Uuid::new_v4().simple());
                     let path = layout::data_path(id, rewrite.day, &name)?;
                     let writer = DataFileWriter::create(&layout.local(&path), schema, rows_each, times)?;
+                    let writer = writer.with_sidecar(layout.sidecar(&path), rows_each);
                     (path, writer, rows_each)
                 }
             };

@@ -36,6 +36,7 @@ use crate::storage::object;
 use crate::storage::parquet::DataFileWriter;
 use crate::storage::pool;
 use crate::storage::shape;
+use crate::storage::sidecar;
 use crate::storage::steps::Step;
 use crate::storage::write;
 
@@ -111,13 +112,14 @@ impl Storage {
                 receipt.events.insert(id, events);
                 gone.extend(files);
             } else {
-                new.iter().try_for_each(|file| object::remove_file(&self.layout.local(&file.path)))?;
+                new.iter().try_for_each(|file| sidecar::remove_with(&self.layout, &file.path))?;
             }
             writing.done();
         }
         for file in &gone {
-            object::remove_file(&self.layout.local(&file.path))?;
+            sidecar::remove_with(&self.layout, &file.path)?;
         }
+        self.index.forget(gone.iter().map(|file| file.path.as_str()));
         {
             let _no_batch = self.committing.lock().await;
             // What an earlier try replaced is known by nobody but the logs.
@@ -224,7 +226,8 @@ impl Storage {
             let rows = usize::try_from(file.rows).unwrap_or(usize::MAX);
             let inputs = [self.layout.local(&file.path)];
             let (schema, times) = shape::of_files(columns.file_schema(), &inputs)?;
-            let mut writer = DataFileWriter::create(&local, &schema, rows, times)?;
+            let writer = DataFileWriter::create(&local, &schema, rows, times)?;
+            let mut writer = writer.with_sidecar(self.layout.sidecar(&path), rows);
             let mut kept = 0;
             merge::merge(&inputs, &schema, |rows: &RecordBatch| {
                 let others = others(rows, persons)?;

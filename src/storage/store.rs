@@ -19,6 +19,7 @@ use crate::person::CustomAttributes;
 use crate::person::Persons;
 use crate::schema::Definition;
 use crate::schema::Registry;
+use crate::storage::Index;
 use crate::storage::Layout;
 use crate::storage::TableTotals;
 use crate::storage::buffer::Buffers;
@@ -108,6 +109,7 @@ pub struct Storage {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) tables: Tables,
     pub(crate) view: View,
+    pub(crate) index: Arc<Index>,
     /// Held by whoever commits a batch, from its first file to its last log entry.
     pub(crate) committing: tokio::sync::Mutex<()>,
     /// Held by whoever rewrites files.
@@ -145,10 +147,12 @@ impl Storage {
         let mark = WritingMark::new(layout.writing());
         let catalog = Arc::new(opened.catalog);
         let people_rows = Arc::new(PeopleRows::new(Arc::clone(&catalog)));
+        let index = Arc::new(Index::new(layout.clone()));
         Ok(Arc::new(Self {
             layout,
             catalog,
-            view: View::new(opened.tables.clone(), config.read_only),
+            view: View::new(opened.tables.clone(), config.read_only, Arc::clone(&index)),
+            index,
             tables: opened.tables,
             committing: tokio::sync::Mutex::default(),
             compacting: tokio::sync::Mutex::default(),
@@ -233,7 +237,12 @@ impl Storage {
 
     /// What each definition that has events holds, ordered by id.
     pub async fn totals(&self) -> Result<Vec<TableTotals>> {
-        Ok(self.snapshot().await?.tables.values().filter_map(|table| table.totals()).collect())
+        let snapshot = self.snapshot().await?;
+        let totals = snapshot
+            .tables
+            .values()
+            .filter_map(|table| Some(TableTotals { indexed: self.indexed(table), ..table.totals()? }));
+        Ok(totals.collect())
     }
 
     /// An error unless this is the writer.

@@ -13,7 +13,7 @@ use crate::storage::Layout;
 use crate::storage::Storage;
 use crate::storage::delta::Tables;
 use crate::storage::layout;
-use crate::storage::object;
+use crate::storage::sidecar;
 use crate::time::Micros;
 
 impl Storage {
@@ -61,10 +61,11 @@ pub(crate) async fn sweep(
         }
         for path in data_files(layout, &definition)? {
             if !kept.contains(&path) && !held.contains(&path) {
-                object::remove_file(&layout.local(&path))?;
+                sidecar::remove_with(layout, &path)?;
                 removed += 1;
             }
         }
+        sidecar::sweep(layout, &definition, &kept, held)?;
     }
     Ok(removed)
 }

@@ -21,6 +21,7 @@ use crate::schema::Definition;
 use crate::schema::Registry;
 use crate::schema::StoredRow;
 use crate::storage::DataFile;
+use crate::storage::Index;
 use crate::storage::People;
 use crate::storage::Snapshot;
 use crate::storage::Storage;
@@ -37,6 +38,7 @@ pub(crate) struct View {
     tables: Tables,
     /// Another process writes.
     foreign: bool,
+    index: Arc<Index>,
     seen: tokio::sync::Mutex<Seen>,
     /// Everything that was handed out and may still be read.
     live: Mutex<Vec<Weak<TableFiles>>>,
@@ -55,8 +57,8 @@ struct Seen {
 }
 
 impl View {
-    pub(crate) fn new(tables: Tables, foreign: bool) -> Self {
-        Self { tables, foreign, seen: tokio::sync::Mutex::default(), live: Mutex::default() }
+    pub(crate) fn new(tables: Tables, foreign: bool, index: Arc<Index>) -> Self {
+        Self { tables, foreign, index, seen: tokio::sync::Mutex::default(), live: Mutex::default() }
     }
 
     /// Lets go of what the last snapshot holds, so that persons can be added in place.
@@ -128,7 +130,8 @@ impl View {
         let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
         live.retain(|table| table.strong_count() > 0);
         live.extend(fresh);
-        let snapshot = Arc::new(Snapshot { registry, persons, people, tables });
+        let snapshot =
+            Arc::new(Snapshot { registry, persons, people, tables, index: Arc::clone(&self.index) });
         seen.last = Some(Arc::clone(&snapshot));
         Ok(snapshot)
     }

@@ -1,7 +1,9 @@
 //! Funnels over events: the request, the events it needs, what is done with each person, and the table that answers.
 
 mod answer;
+mod buckets;
 mod fast;
+mod indexed;
 mod plan;
 mod question;
 mod request;
