@@ -336,6 +336,65 @@ async fn answers_are_the_same_in_any_number_of_parts_and_on_disk() {
     }
 }
 
+/// The indexes alone, and all events of all persons: a condition that always holds takes the long way.
+#[tokio::test]
+async fn retention_from_indexes_is_that_of_the_events() {
+    for merged in [false, true] {
+        let mut lake = lake(&history(1_500, 90)).await;
+        if merged {
+            (1..30).for_each(|person| lake.merge(person, person + 40));
+        }
+        let session = session(&lake, 64 << 20, 2);
+        for event in ["view", "*"] {
+            for more in [
+                "\"periods\": 4, \"shape\": \"cells\"",
+                "\"periods\": 4, \"shape\": \"cells\", \"on_or_after\": true, \"from\": \"2026-10-24\"",
+                "\"brackets\": [0, 2, 5], \"to\": \"2026-10-25\", \"as_of\": \"2026-10-27\"",
+                "\"per\": \"week\", \"periods\": 1, \"from\": \"2026-10-23\", \"to\": \"2026-10-26\"",
+                "\"per\": \"month\", \"periods\": 0, \"as_of\": \"2026-10-22\"",
+            ] {
+                let of = |filter: &str| {
+                    let events = format!("{{\"event\": \"{event}\"{filter}}}");
+                    format!("{{\"kind\": \"retention\", \"start\": {events}, \"return\": {events}, {more}}}")
+                };
+                let (short, long) = (of(""), of(", \"where\": \"TRUE\""));
+                let plan = |question: &str| format!("EXPLAIN SELECT * FROM analysis({})", literal(question));
+                let said = ask(&session, &plan(&short)).await.unwrap().join("\n");
+                assert!(said.contains("AnswerExec: retention"), "{said}");
+                let said = ask(&session, &plan(&long)).await.unwrap().join("\n");
+                assert!(said.contains("RetentionExec"), "{said}");
+                assert_eq!(answer(&session, &short).await, answer(&session, &long).await, "{merged} {short}");
+            }
+        }
+    }
+}
+
+/// Walks that need only who and when are fed from the indexes.
+#[tokio::test]
+async fn walks_over_indexes_are_those_over_events() {
+    let mut lake = lake(&history(1_500, 90)).await;
+    (1..30).for_each(|person| lake.merge(person, person + 40));
+    let session = session(&lake, 64 << 20, 2);
+    for question in [
+        r#"{"kind": "lifecycle", "events": EVENT, "zone": "Europe/Berlin", "as_of": "2026-10-26T12:00:00Z"}"#,
+        r#"{"kind": "sessions", "events": EVENT, "pause": {"count": 1, "unit": "hours"}}"#,
+        r#"{"kind": "retention", "start": EVENT, "return": {"event": "buy"}, "zone": "Europe/Berlin", "from": "2026-10-23"}"#,
+        r#"{"kind": "persons", "condition": {"sequence": {"steps": [EVENT, EVENT, {"event": "buy"}], "within": {"count": 1, "unit": "hours"},
+            "time": {"absolute": {"from": "2026-10-23", "to": "2026-10-26T12:00:00Z"}}}}}"#,
+    ] {
+        for event in ["view", "*"] {
+            let of = |filter: &str| question.replace("EVENT", &format!("{{\"event\": \"{event}\"{filter}}}"));
+            let (short, long) = (of(""), of(", \"where\": \"TRUE\""));
+            if !question.contains("persons") {
+                let plan = format!("EXPLAIN SELECT * FROM analysis({})", literal(&short));
+                let said = ask(&session, &plan).await.unwrap().join("\n");
+                assert!(said.contains(", index of "), "{said}");
+            }
+            assert_eq!(answer(&session, &short).await, answer(&session, &long).await, "{short}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_question_is_a_table_like_any_other() {
     let events = history(300, 40);

@@ -102,7 +102,7 @@ pub(super) async fn cohorts(
     let mut running: JoinSet<datafusion::common::Result<Option<Masks>>> = JoinSet::new();
     for part in 0..parts {
         let range = part * (persons + 1) / parts..(part + 1) * (persons + 1) / parts;
-        let memory = MemoryConsumer::new("RetentionExec").register(state.runtime_env().memory_pool.as_ref());
+        let memory = MemoryConsumer::new("RetentionExec").register(&state.runtime_env().memory_pool);
         let days = Arc::clone(&days);
         running.spawn(async move {
             let places = usize::try_from(range.end - range.start).unwrap_or(0);
