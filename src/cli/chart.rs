@@ -76,16 +76,13 @@ fn shades(rows: &RecordBatch, cells: &[usize]) -> Result<String> {
         .flat_map(|row| (0..cells.len()).filter_map(move |cell| value(row, cell)))
         .fold(0.0, f64::max);
     let mut text = String::new();
-    for row in 0..rows.num_rows() {
-        if is_average(row) {
-            continue;
-        }
+    for (row, label) in labels.iter().enumerate().filter(|(row, _)| !is_average(*row)) {
         let shade = |cell: usize| match value(row, cell) {
             None => "   ".to_owned(),
             Some(value) => shade(value, most).to_string().repeat(3),
         };
         let line: String = (0..cells.len()).map(shade).collect();
-        text.push_str(&format!("{}{GAP}{}\n", padded(&labels[row], wide), line.trim_end()));
+        text.push_str(&format!("{}{GAP}{}\n", padded(label, wide), line.trim_end()));
     }
     let schema = rows.schema();
     for row in (0..rows.num_rows()).filter(|row| is_average(*row)) {
@@ -117,13 +114,12 @@ fn bars(rows: &RecordBatch, width: usize) -> Result<String> {
     let schema = rows.schema();
     let name = |at: usize| schema.field(at).name().as_str();
     let is_number = |at: usize| schema.field(at).data_type().is_numeric();
-    let columns = 0..rows.num_columns();
     // Of two names of a moment the one for people is shown; a tree says all that its path does.
     let hidden = |at: usize| {
         let has = |other: &str| schema.column_with_name(other).is_some();
         (name(at) == "start" && has("local")) || (name(at) == "step" && has("tree")) || name(at) == "personId"
     };
-    let first = columns.clone().find(|at| is_number(*at) && !hidden(*at));
+    let first = (0..rows.num_columns()).find(|at| is_number(*at) && !hidden(*at));
     let Some(first) = first else {
         return Err(Error::invalid("there is nothing to draw: the answer has no column of numbers"));
     };
