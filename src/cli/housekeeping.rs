@@ -59,7 +59,7 @@ pub(crate) async fn verify(config: Config, terminal: &Terminal) -> Result<Outcom
 
 pub(crate) async fn backup(config: Config, backup: Backup) -> Result<Outcome> {
     let engine = Engine::open(config).await?;
-    let done = interruptible(engine.backup(&backup.into.display().to_string())).await;
+    let done = interruptible(engine.backup(&backup.into)).await;
     let outcome = done.and_then(|said| answer(&said).map(|()| Outcome::Done));
     closed(engine, outcome).await
 }

@@ -88,6 +88,7 @@ fn begin(args: Args, serve: Serve) -> Result<Outcome> {
 
 fn config(store: Store) -> Result<Config> {
     let mut config = Config::load(store.data.as_deref(), store.config.as_deref())?;
+    config.lake = store.lake.or(config.lake);
     config.memory = store.memory.or(config.memory);
     config.threads = store.threads.or(config.threads);
     config.read_only |= store.read_only;

@@ -71,6 +71,9 @@ impl Engine {
     /// Plain SQL over the store as it is now.
     pub(crate) async fn ask(&self, sql: &str) -> Result<Rows> {
         let sql = crate::sql::expand(sql)?;
+        if let Some(past) = crate::sql::past(&sql)? {
+            return Box::pin(self.ask_past(&past)).await;
+        }
         let rows = self.session().await?.run(&sql).await?;
         Ok(Rows::new(rows.schema(), rows))
     }

@@ -12,6 +12,7 @@ mod ingest;
 mod keys;
 mod live;
 mod names;
+mod past;
 mod people;
 mod people_events;
 mod people_identity;
@@ -30,7 +31,6 @@ mod system;
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
-use tokio::sync::MutexGuard;
 
 use crate::engine::keys::KeyRing;
 use crate::engine::segments::EngineSegments;
@@ -39,6 +39,8 @@ use crate::export::Exports;
 use crate::export::Retries;
 use crate::ingest::FlushLimits;
 use crate::ingest::Ingester;
+use crate::ingest::Turn;
+use crate::ingest::Turns;
 use crate::query::Queries;
 use crate::query::QueryConfig;
 use crate::query::Session;
@@ -104,8 +106,8 @@ struct Inner {
     system: Vec<Arc<dyn SystemTable>>,
     keys: KeyRing,
     exports: Exports,
-    /// Held by the import that runs: two at once would give out the same persons and sequence numbers.
-    importing: Arc<Mutex<()>>,
+    /// Two who decide at once would give out the same persons and sequence numbers.
+    turns: Arc<Turns>,
     /// Takes events one by one.
     ingester: Ingester,
 }
@@ -120,6 +122,7 @@ impl Engine {
         let storage = StorageConfig {
             read_only: config.read_only,
             threads: config.thread_count(),
+            lake: config.lake.clone(),
             ..StorageConfig::new(&config.data, clock)
         };
         let storage = Storage::open(storage).await?;
@@ -130,10 +133,9 @@ impl Engine {
         })?)?;
         let system = system::tables(&storage, &config);
         let exports = Exports::new(Arc::clone(&storage), config.thread_count(), Retries::default());
-        let importing = Arc::new(Mutex::default());
+        let turns = Arc::new(Turns::default());
         let limits = FlushLimits::default();
-        let ingester =
-            Ingester::new(Arc::clone(&storage), SystemClock::shared(), Arc::clone(&importing), limits);
+        let ingester = Ingester::new(Arc::clone(&storage), SystemClock::shared(), Arc::clone(&turns), limits);
         if storage.unflushed().events > 0 {
             ingester.look_after();
         }
@@ -143,7 +145,7 @@ impl Engine {
             tracing::warn!("somebody who is to be forgotten is not yet: {error}");
         }
         let keys = KeyRing::default();
-        let inner = Inner { config, storage, queries, system, keys, exports, importing, ingester };
+        let inner = Inner { config, storage, queries, system, keys, exports, turns, ingester };
         let engine = Self { inner: Arc::new(inner), session: Arc::default() };
         if !engine.config().read_only {
             engine.tell_of_people().await?;
@@ -206,8 +208,8 @@ impl Engine {
     }
 
     /// The turn of an import; the next one waits for it.
-    pub(crate) async fn turn_to_import(&self) -> MutexGuard<'_, ()> {
-        self.inner.importing.lock().await
+    pub(crate) async fn turn_to_import(&self) -> Turn {
+        self.inner.turns.whole().await
     }
 
     /// Looks again at what the writer did, where this is a reader.

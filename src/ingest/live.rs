@@ -30,6 +30,7 @@ use crate::ingest::checker::CheckOptions;
 use crate::ingest::live::group::Grouper;
 use crate::ingest::live::group::Request;
 use crate::ingest::live::upkeep::Upkeep;
+use crate::ingest::turns::Turns;
 use crate::storage::Storage;
 use crate::time::SharedClock;
 
@@ -94,8 +95,8 @@ impl Default for IngestOptions {
 pub struct Ingester {
     storage: Arc<Storage>,
     clock: SharedClock,
-    /// Held while somebody imports, or while a group is decided.
-    importing: Arc<tokio::sync::Mutex<()>>,
+    /// Taken for each group.
+    turns: Arc<Turns>,
     /// The way to the thread, once there is one.
     thread: Mutex<Option<Running>>,
     upkeep: Upkeep,
@@ -108,15 +109,10 @@ struct Running {
 }
 
 impl Ingester {
-    /// `importing` is held by whoever imports, and taken for each group: the two never decide at once.
-    pub fn new(
-        storage: Arc<Storage>,
-        clock: SharedClock,
-        importing: Arc<tokio::sync::Mutex<()>>,
-        limits: FlushLimits,
-    ) -> Self {
+    /// `turns` are those of all who decide about events in this store.
+    pub fn new(storage: Arc<Storage>, clock: SharedClock, turns: Arc<Turns>, limits: FlushLimits) -> Self {
         let upkeep = Upkeep::new(Arc::clone(&storage), limits);
-        Self { storage, clock, importing, thread: Mutex::default(), upkeep }
+        Self { storage, clock, turns, thread: Mutex::default(), upkeep }
     }
 
     /// Brings what is in the log into the lake when it is due, from now on; the first call of
@@ -165,10 +161,10 @@ impl Ingester {
         drop(self.storage.turn()?);
         let (queue, requests) = channel();
         let mut grouper = Grouper::new(Arc::clone(&self.storage), SharedClock::clone(&self.clock));
-        let importing = Arc::clone(&self.importing);
+        let turns = Arc::clone(&self.turns);
         let work = move || {
             while let Some(group) = next_group(&requests) {
-                let _turn = importing.blocking_lock();
+                let _turn = turns.group();
                 grouper.store(group);
             }
         };

@@ -18,11 +18,14 @@ mod live;
 pub mod map;
 mod number;
 mod plan;
+#[doc(hidden)]
+pub mod probe;
 pub mod propose;
 mod report;
 mod row;
 mod sequencer;
 pub mod source;
+mod turns;
 mod validate;
 mod who;
 
@@ -46,4 +49,6 @@ pub use report::Refusal;
 pub use report::Rejection;
 pub use report::Report;
 pub use report::Sample;
+pub use turns::Turn;
+pub use turns::Turns;
 pub use who::PERSON_ID_LIMIT;

@@ -332,6 +332,11 @@ impl Cursor {
         self.tokens.get(self.at + 1).is_some_and(|one| so(&one.token))
     }
 
+    /// The token behind the next `skip`.
+    pub(crate) fn ahead(&self, skip: usize) -> Option<&Token> {
+        self.tokens.get(self.at + skip).map(|one| &one.token)
+    }
+
     /// Passes the next token by.
     pub(crate) fn skip(&mut self) -> Option<Token> {
         let token = self.peek().cloned();

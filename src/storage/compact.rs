@@ -11,6 +11,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 
 use arrow::array::RecordBatch;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::error::Context;
@@ -166,9 +167,14 @@ impl Storage {
         }
         let (written, mut answers) = mpsc::unbounded_channel();
         let storage = Arc::clone(self);
+        let runtime = Handle::current();
         let rewriting = tokio::task::spawn_blocking(move || {
             pool::run(storage.config.threads, jobs, |(at, definition, one)| {
+                let inputs = one.inputs.iter().map(|file| file.path.clone()).collect();
+                let copies = runtime.block_on(storage.lake.fetch(inputs))?;
                 let files = rewrite(&storage.layout, &definition, &one)?;
+                drop(copies);
+                runtime.block_on(storage.lake.ship(&files))?;
                 report(one.inputs.iter().map(|file| file.bytes).sum());
                 // Nobody listens any more when a table could not be changed, which is told there.
                 written.send((at, files)).internal(|| "a compaction was given up".to_owned())
@@ -203,7 +209,7 @@ impl Storage {
         self.reached(Step::Replaced)?;
         if !replaced {
             for file in new {
-                object::remove_file(&self.layout.local(&file.path))?;
+                self.lake.remove(&file.path).await?;
             }
             return Err(Error::conflict(format!(
                 "somebody else changed the files of \"{}\" while they were compacted; try again",

@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::storage::DataFile;
 use crate::storage::Storage;
+use crate::storage::catalog::Removal;
 use crate::storage::layout;
 use crate::time::Day;
 use crate::time::Micros;
@@ -89,6 +90,7 @@ impl Storage {
         if kept.is_empty() {
             return Ok(expired);
         }
+        let removal = Removal { at: self.config.clock.now(), last_seq: self.last_seq() };
         self.flush().await?;
         let _turn = self.compacting.lock().await;
         let now = self.config.clock.now();
@@ -101,6 +103,7 @@ impl Storage {
             if old.is_empty() {
                 continue;
             }
+            self.catalog.note_removal(&id, removal)?;
             let _no_batch = self.committing.lock().await;
             if !self.tables.replace(&table.definition, &old, &[], true, now).await? {
                 return Err(Error::conflict(format!(

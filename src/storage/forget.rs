@@ -19,6 +19,7 @@ use arrow::datatypes::Int64Type;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Serialize;
+use tokio::runtime::Handle;
 
 use crate::error::Context;
 use crate::error::Error;
@@ -95,8 +96,11 @@ impl Storage {
             let storage = Arc::clone(self);
             let (of, old, gone_ids) = (Arc::clone(&definition), files.clone(), members.clone());
             let writing = self.mark.begin()?;
+            let copies = self.lake.fetch(files.iter().map(|file| file.path.clone()).collect()).await?;
             let work = move || storage.without(&of, &old, &gone_ids);
             let (new, events) = tokio::task::spawn_blocking(work).await.internal(broken_off)??;
+            drop(copies);
+            self.lake.ship(&new).await?;
             self.reached(Step::Rewritten)?;
             if events > 0 {
                 let _no_batch = self.committing.lock().await;
@@ -111,12 +115,14 @@ impl Storage {
                 receipt.events.insert(id, events);
                 gone.extend(files);
             } else {
-                new.iter().try_for_each(|file| object::remove_file(&self.layout.local(&file.path)))?;
+                for file in &new {
+                    self.lake.remove(&file.path).await?;
+                }
             }
             writing.done();
         }
         for file in &gone {
-            object::remove_file(&self.layout.local(&file.path))?;
+            self.lake.remove(&file.path).await?;
         }
         {
             let _no_batch = self.committing.lock().await;
@@ -170,6 +176,7 @@ impl Storage {
     async fn files_of(self: &Arc<Self>, persons: &[PersonId]) -> Result<(Vec<Holding>, u64)> {
         let snapshot = self.snapshot().await?;
         let (storage, persons) = (Arc::clone(self), persons.to_vec());
+        let runtime = Handle::current();
         let work = move || {
             let within = |file: &DataFile, one: &PersonId| (file.persons.0..=file.persons.1).contains(&one.0);
             let may = |file: &&DataFile| {
@@ -180,6 +187,7 @@ impl Storage {
                 let files: Vec<DataFile> = table.files.iter().filter(may).cloned().collect();
                 read += files.len() as u64;
                 let held = pool::run(storage.config.threads, files, |file| {
+                    let _copy = runtime.block_on(storage.lake.fetch(vec![file.path.clone()]))?;
                     Ok((storage.count_of(&file, &persons)? > 0).then_some(file))
                 })?;
                 let files: Vec<DataFile> = held.into_iter().flatten().collect();

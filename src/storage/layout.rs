@@ -115,6 +115,11 @@ pub(crate) fn buffer_path(definition: &str, day: Day, number: u64) -> Result<Str
     data_path(definition, day, &format!("{BUFFER_PREFIX}{number:012}"))
 }
 
+/// The path of a file that is in memory alone: what was there, at some moment, of a file that has more now.
+pub(crate) fn past_path(definition: &str, day: Day) -> Result<String> {
+    data_path(definition, day, &format!("{BUFFER_PREFIX}past-{}", uuid::Uuid::new_v4().simple()))
+}
+
 /// Whether a path in the lake's object store is that of a buffer, which is in memory alone.
 pub fn is_buffer(path: &str) -> bool {
     path.rsplit('/').next().is_some_and(|name| name.starts_with(BUFFER_PREFIX))

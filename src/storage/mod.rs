@@ -19,6 +19,7 @@ mod backup;
 mod buffer;
 mod commit;
 mod compact;
+mod copy;
 mod delta;
 mod delta_schema;
 mod durable;
@@ -26,6 +27,7 @@ mod expire;
 mod flush;
 mod forget;
 mod keys;
+mod lake;
 mod live;
 mod merge;
 mod object;
@@ -39,6 +41,7 @@ mod recover;
 mod shape;
 mod stats;
 mod store;
+mod travel;
 mod vacuum;
 mod verify;
 mod view;
@@ -49,6 +52,8 @@ pub mod catalog;
 pub mod event_ids;
 pub mod layout;
 pub mod lock;
+#[doc(hidden)]
+pub mod probe;
 pub mod snapshot;
 pub mod steps;
 
@@ -84,6 +89,8 @@ pub use snapshot::TableFiles;
 pub use snapshot::TableTotals;
 pub use store::Storage;
 pub use store::StorageConfig;
+pub use travel::AsOf;
+pub use travel::Moment;
 pub use verify::Verified;
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ use crate::storage::buffer::Buffers;
 use crate::storage::catalog::Catalog;
 use crate::storage::delta::Tables;
 use crate::storage::event_ids::EventIds;
+use crate::storage::lake::Lake;
 use crate::storage::live::HeldLog;
 use crate::storage::lock::DirLock;
 use crate::storage::overlay::Overlay;
@@ -67,6 +68,8 @@ pub struct StorageConfig {
     pub clock: SharedClock,
     /// A file of the log that has grown to this size is followed by another.
     pub log_segment_bytes: u64,
+    /// `s3://bucket/prefix` for a lake in a bucket; needed only when the data directory is made, which remembers it.
+    pub lake: Option<String>,
     /// Told about each step of writing; for tests.
     pub steps: Option<Arc<dyn Steps>>,
     /// The disk under the log; for tests.
@@ -85,6 +88,7 @@ impl StorageConfig {
             event_id_memory: EVENT_ID_MEMORY,
             clock,
             log_segment_bytes: LOG_SEGMENT_BYTES,
+            lake: None,
             steps: None,
             medium: None,
         }
@@ -105,6 +109,7 @@ impl StorageConfig {
 pub struct Storage {
     pub(crate) config: StorageConfig,
     pub(crate) layout: Layout,
+    pub(crate) lake: Lake,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) tables: Tables,
     pub(crate) view: View,
@@ -163,7 +168,8 @@ impl Storage {
             log: opened.log.map(Mutex::new),
             flushing: tokio::sync::Mutex::default(),
             last_seq: AtomicI64::new(opened.last_seq),
-            store: Arc::new(Overlay::new(opened.store)),
+            store: Arc::new(Overlay::new(Arc::clone(opened.lake.store()))),
+            lake: opened.lake,
             event_ids: opened.event_ids.map(Mutex::new),
             _lock: opened.lock,
             config,

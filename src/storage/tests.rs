@@ -1,6 +1,7 @@
 //! The store as a whole, on a real disk: what is committed is there, once, sorted, and readable by others.
 
 mod crash;
+mod past;
 mod script;
 mod shape;
 

@@ -12,6 +12,7 @@ use arrow::array::AsArray;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use roaring::RoaringTreemap;
+use tokio::runtime::Handle;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::error::Context;
@@ -77,6 +78,7 @@ impl Storage {
         // Nobody may replace files or remember ids of events that were not read.
         let _still = (self.compacting.lock().await, self.committing.lock().await);
         let snapshot = self.snapshot().await?;
+        let runtime = Handle::current();
         let work = move || {
             let mut files: Vec<(String, DataFile)> = Vec::new();
             for (id, table) in &snapshot.tables {
@@ -87,6 +89,8 @@ impl Storage {
             let persons = Arc::clone(&snapshot.persons);
             let seen = pool::run(storage.config.threads, files, |(id, file)| {
                 reading(&file.path);
+                // What cannot be fetched is told as what cannot be read.
+                let _copy = runtime.block_on(storage.lake.fetch(vec![file.path.clone()]));
                 Ok(storage.verify_file(&id, &file, &persons))
             })?;
             storage.together(seen, &persons)

@@ -71,6 +71,13 @@ impl View {
         held.flat_map(|table| table.files.iter().map(|file| file.path.clone()).collect::<Vec<_>>()).collect()
     }
 
+    /// Keeps the files of tables while somebody holds these.
+    pub(crate) fn hold<'a>(&self, tables: impl Iterator<Item = &'a Arc<TableFiles>>) {
+        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        live.retain(|table| table.strong_count() > 0);
+        live.extend(tables.map(Arc::downgrade));
+    }
+
     async fn snapshot(
         &self,
         seen: &mut Seen,
@@ -80,7 +87,7 @@ impl View {
         // Whether the buffers are as they were when the last snapshot was made.
         unchanged: bool,
     ) -> Result<Arc<Snapshot>> {
-        let made: HashSet<String> = self.tables.list().await?.into_iter().collect();
+        let made = self.tables.made().await?;
         let by_id = &seen.by_id;
         let read = stream::iter(registry.iter().cloned())
             .map(|definition| {
@@ -234,6 +241,12 @@ impl Storage {
         let mut needed = self.view.live_files();
         needed.extend(seen.buffers.files.values().flatten().map(|file| file.path.clone()));
         self.store.keep(|path| needed.contains(path)).await.internal(could_not_show)
+    }
+
+    /// Frees what was shown of the past to those who ask no more.
+    pub(crate) async fn forget_past_buffers(&self) -> Result<()> {
+        let seen = self.view.seen.lock().await;
+        self.forget_buffers(&seen).await
     }
 
     /// The definitions as the writer has them now.

@@ -16,6 +16,7 @@ mod housekeeping;
 mod import;
 mod live;
 mod mistakes;
+mod past;
 mod people;
 mod queries;
 mod questions;

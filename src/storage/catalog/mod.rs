@@ -19,6 +19,7 @@ mod schedules;
 mod schema;
 mod segments;
 mod sources;
+mod travel;
 
 use std::fs;
 use std::io::ErrorKind;
@@ -52,6 +53,9 @@ pub use rejected::RejectedRow;
 pub use schedules::ExportScheduleRow;
 pub use segments::SegmentRow;
 pub use sources::SourceState;
+pub use travel::KeptLake;
+pub use travel::Reached;
+pub use travel::Removal;
 
 /// How long to wait for another connection's transaction.
 const BUSY: Duration = Duration::from_secs(10);
