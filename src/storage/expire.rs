@@ -14,6 +14,7 @@ use crate::storage::Storage;
 use crate::storage::catalog::Removal;
 use crate::storage::layout;
 use crate::time::Day;
+use crate::time::MICROS_PER_MILLI;
 use crate::time::Micros;
 
 /// How long events of a definition are kept.
@@ -90,7 +91,9 @@ impl Storage {
         if kept.is_empty() {
             return Ok(expired);
         }
-        let removal = Removal { at: self.config.clock.now(), last_seq: self.last_seq() };
+        // As it is shown, so that whoever is told of it can ask about it.
+        let at = self.config.clock.now().0.div_euclid(MICROS_PER_MILLI) * MICROS_PER_MILLI;
+        let removal = Removal { at: Micros(at), last_seq: self.last_seq() };
         self.flush().await?;
         let _turn = self.compacting.lock().await;
         let now = self.config.clock.now();

@@ -101,8 +101,15 @@ impl Lake {
             (None, Some(url)) => KeptLake { url, owner: uuid::Uuid::new_v4().to_string() },
         };
         let lake = Self::remote(layout, &kept.url)?;
-        lake.own(&kept).await?;
+        let is_new = catalog.lake()?.is_none();
+        // Noted first, so that a stop in between leaves nothing there that is nobody's.
         catalog.set_lake(Some(&kept))?;
+        if let Err(error) = lake.own(&kept).await {
+            if is_new {
+                catalog.set_lake(None)?;
+            }
+            return Err(error);
+        }
         lake.clear_local()?;
         Ok(lake)
     }
@@ -143,19 +150,24 @@ impl Lake {
         let doing = || format!("the lake in {} cannot be reached", kept.url);
         let path = StorePath::from(OWNER);
         let mine = serde_json::json!({ "owner": kept.owner }).to_string();
-        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        match self.store.put_opts(&path, mine.clone().into(), options).await {
-            Ok(_) => return Ok(()),
-            // Perhaps by a try whose answer was lost.
-            Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => {}
-            Err(error) => return Err(error).unavailable(doing),
+        let mut last = None;
+        for _ in 0..ATTEMPTS {
+            let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+            let put = self.store.put_opts(&path, mine.clone().into(), options).await;
+            // Whatever the answer was: what is there counts.
+            match self.store.get(&path).await {
+                Ok(got) => {
+                    let found = got.bytes().await.unavailable(doing)?;
+                    return if found == mine.as_bytes() { Ok(()) } else { Err(not_ours(&kept.url)) };
+                }
+                Err(error) => last = Some(put.err().unwrap_or(error)),
+            }
         }
-        let got = self.store.get(&path).await.unavailable(doing)?;
-        let found = got.bytes().await.unavailable(doing)?;
-        if found == mine.as_bytes() {
-            return Ok(());
-        }
-        Err(not_ours(&kept.url))
+        let error = Error::unavailable(doing());
+        Err(match last {
+            Some(last) => error.with_source(last),
+            None => error,
+        })
     }
 
     /// Removes what a crash left of local copies.

@@ -84,14 +84,8 @@ mod tests {
     use crate::time::Micros;
 
     fn group() -> LoggedGroup {
-        let fields =
-            vec![Field::new("seq", DataType::Int64, false), Field::new("path", DataType::Utf8, true)];
-        let columns: Vec<arrow::array::ArrayRef> =
-            vec![Arc::new(Int64Array::from(vec![7, 9])), Arc::new(StringArray::from(vec![Some("/a"), None]))];
-        let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap();
         let person = Person { id: PersonId(3), external_id: Some("x".to_owned()), created: Micros(-5) };
         LoggedGroup {
-            events: vec![EventBatch { definition: definition("cart").unwrap(), rows }],
             ids: vec![(1, 2), (3, 4)],
             persons: vec![(person, Vec::new())],
             rejected: vec![RejectedRow {
@@ -100,6 +94,7 @@ mod tests {
                 ..RejectedRow::default()
             }],
             last_seq: 9,
+            ..LoggedGroup::default()
         }
     }
 

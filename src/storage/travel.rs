@@ -39,6 +39,7 @@ use crate::storage::catalog::Reached;
 use crate::storage::catalog::Removal;
 use crate::storage::delta::Numbered;
 use crate::storage::layout;
+use crate::time::MICROS_PER_MILLI;
 use crate::time::Micros;
 
 /// The most bytes of files that are shown in part, for they are in memory while somebody asks.
@@ -177,7 +178,7 @@ impl Storage {
                 Err(first) => Err(Error::invalid(format!(
                     "it was not noted when events came before {}: ask AS OF that time or a later one, or AS OF a number \
                      of an event",
-                    first.export_form()
+                    Micros(first.0 + MICROS_PER_MILLI - 1).iso_millis()
                 ))),
             },
         }
@@ -218,7 +219,7 @@ impl Storage {
             Some(Removal { at, last_seq }) => format!(
                 "events of \"{id}\" that were there then have been removed since, because they were older than they are \
                  kept; the oldest moment that it can be asked about is AS OF '{}', or AS OF {last_seq}",
-                at.export_form()
+                at.iso_millis()
             ),
             None => format!(
                 "too many events of \"{id}\" have come since into the same files ({} MiB would have to be in memory): ask \

@@ -192,7 +192,7 @@ async fn what_retention_removed_is_there_while_its_files_are_and_then_refused_wi
     let refused = past.storage.snapshot_as_of(Moment::Time(Micros(before))).await.unwrap();
     assert!(!refused.snapshot.tables.contains_key("view") && refused.snapshot.tables.contains_key("buy"));
     let why = &refused.refused["view"];
-    let oldest = format!("AS OF '{}', or AS OF 10", Micros(at_removal).export_form());
+    let oldest = format!("AS OF '{}', or AS OF 10", Micros(at_removal).iso_millis());
     assert!(why.ends_with(&oldest), "{why}");
     assert_eq!(past.asked(Moment::Time(Micros(at_removal))).await, [0_i64; 0]);
     assert_eq!(past.asked(Moment::Seq(10)).await, [0_i64; 0]);
