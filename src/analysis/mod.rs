@@ -4,6 +4,7 @@
 //! algorithms of `sequence` for what it does not: order. An answer is a table.
 
 mod activity;
+pub mod attributes;
 mod events;
 mod funnel;
 mod ground;

@@ -35,6 +35,7 @@ use crate::sequence::steps::Order;
 use crate::sequence::steps::has_chain;
 use crate::time::Day;
 use crate::time::Micros;
+use crate::time::Zone;
 use crate::time::zones;
 
 pub use audience::Audience;
@@ -274,37 +275,39 @@ impl Asked<'_> {
         Ok(set)
     }
 
-    /// From when up to, and without, when; nothing lies behind the present.
     fn range(&self, window: &Window) -> Result<(Option<Micros>, Micros)> {
-        let as_of = self.scope.as_of;
-        let ago = |span: &Span| Micros(as_of.0.saturating_sub(span.micros()));
-        let zone = self.scope.zone;
-        let (from, to) = match window {
-            Window::Ever => (None, as_of),
-            Window::Last(span) => (Some(ago(span)), as_of),
-            Window::LastDays(days) => {
-                let outside = || Error::invalid("the days lie outside of the years of the calendar");
-                let today = zones::local_day(as_of, zone).ok_or_else(outside)?;
-                let first = today.0.checked_sub_unsigned(*days).ok_or_else(outside)?;
-                let start = |day| zones::day_start(day, zone).ok_or_else(outside);
-                (Some(start(Day(first))?), start(today)?)
-            }
-            Window::BeforeLast(span) => (None, ago(span)),
-            Window::Ago { from, to } if from.micros() > to.micros() => (Some(ago(from)), ago(to)),
-            Window::Ago { .. } => {
-                return Err(Error::invalid(
-                    "BETWEEN … AND … AGO starts longer ago than it ends, such as BETWEEN 60 AND 30 DAYS AGO",
-                ));
-            }
-            Window::Absolute { from, to } => {
-                let at = |name, text: &Option<String>| {
-                    text.as_deref().map(|text| moment(name, text, zone)).transpose()
-                };
-                (at("the start", from)?, at("the end", to)?.unwrap_or(as_of))
-            }
-        };
-        Ok((from, to.min(as_of)))
+        range(window, self.scope.as_of, self.scope.zone)
     }
+}
+
+/// From when up to, and without, when; nothing lies behind the present.
+pub(crate) fn range(window: &Window, as_of: Micros, zone: Zone) -> Result<(Option<Micros>, Micros)> {
+    let ago = |span: &Span| Micros(as_of.0.saturating_sub(span.micros()));
+    let (from, to) = match window {
+        Window::Ever => (None, as_of),
+        Window::Last(span) => (Some(ago(span)), as_of),
+        Window::LastDays(days) => {
+            let outside = || Error::invalid("the days lie outside of the years of the calendar");
+            let today = zones::local_day(as_of, zone).ok_or_else(outside)?;
+            let first = today.0.checked_sub_unsigned(*days).ok_or_else(outside)?;
+            let start = |day| zones::day_start(day, zone).ok_or_else(outside);
+            (Some(start(Day(first))?), start(today)?)
+        }
+        Window::BeforeLast(span) => (None, ago(span)),
+        Window::Ago { from, to } if from.micros() > to.micros() => (Some(ago(from)), ago(to)),
+        Window::Ago { .. } => {
+            return Err(Error::invalid(
+                "BETWEEN … AND … AGO starts longer ago than it ends, such as BETWEEN 60 AND 30 DAYS AGO",
+            ));
+        }
+        Window::Absolute { from, to } => {
+            let at = |name, text: &Option<String>| {
+                text.as_deref().map(|text| moment(name, text, zone)).transpose()
+            };
+            (at("the start", from)?, at("the end", to)?.unwrap_or(as_of))
+        }
+    };
+    Ok((from, to.min(as_of)))
 }
 
 /// The persons in the first column of an answer.
@@ -334,6 +337,16 @@ impl Condition {
             Self::Persons(_) | Self::Did(_) | Self::Sequence(_) | Self::Stopped(_) | Self::CameBack(_) => {
                 Vec::new()
             }
+        }
+    }
+
+    /// Whether it asks for an attribute of persons.
+    pub fn asks_for(&self, attribute: &str) -> bool {
+        match self {
+            Self::And(all) | Self::Or(all) => all.iter().any(|one| one.asks_for(attribute)),
+            Self::Not(inner) => inner.asks_for(attribute),
+            Self::Persons(text) => crate::analysis::attributes::names_in(text, attribute),
+            _ => false,
         }
     }
 

@@ -51,6 +51,7 @@ impl Engine {
             StatementKind::ShowTemplates => rows(show::definitions(self.storage().registry().templates())?),
             StatementKind::Describe { name } => self.describe(name).await?,
             StatementKind::Segment(segment) => self.segment_statement(segment, &statement.text).await?,
+            StatementKind::Computed(one) => self.computed_statement(one, &statement.text).await?,
             StatementKind::Question(question) => Answer::Rows(self.analyse(question).await?),
             StatementKind::People(statement) => self.people_statement(statement).await?,
             StatementKind::ExportEvents(export) => Answer::Done(self.export_statement(export).await?),

@@ -1,6 +1,7 @@
 //! `Engine`: the one object everyone above holds; open, import, execute, export, close.
 
 mod answer;
+mod computed;
 mod config;
 mod definitions;
 mod execute;
@@ -32,6 +33,8 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio::sync::MutexGuard;
 
+use crate::engine::computed::EngineComputed;
+use crate::engine::computed::Keeper;
 use crate::engine::keys::KeyRing;
 use crate::engine::segments::EngineSegments;
 use crate::error::Result;
@@ -47,6 +50,7 @@ use crate::sql::Statement;
 use crate::storage::Storage;
 use crate::storage::StorageConfig;
 use crate::storage::snapshot::Snapshot;
+use crate::storage::steps::Steps;
 use crate::time::Micros;
 use crate::time::SharedClock;
 use crate::time::SystemClock;
@@ -103,6 +107,7 @@ struct Inner {
     queries: Queries,
     system: Vec<Arc<dyn SystemTable>>,
     keys: KeyRing,
+    computed: Keeper,
     exports: Exports,
     /// Held by the import that runs: two at once would give out the same persons and sequence numbers.
     importing: Arc<Mutex<()>>,
@@ -116,10 +121,16 @@ impl Engine {
     /// # Errors
     /// `Unavailable` when another process writes to it; `NotFound` when there is nothing to read.
     pub async fn open(config: Config) -> Result<Self> {
+        Self::open_with(config, None).await
+    }
+
+    /// The same with a seam by which tests stop it between two steps of writing.
+    async fn open_with(config: Config, steps: Option<Arc<dyn Steps>>) -> Result<Self> {
         let clock: SharedClock = Arc::new(SystemClock);
         let storage = StorageConfig {
             read_only: config.read_only,
             threads: config.thread_count(),
+            steps,
             ..StorageConfig::new(&config.data, clock)
         };
         let storage = Storage::open(storage).await?;
@@ -143,7 +154,8 @@ impl Engine {
             tracing::warn!("somebody who is to be forgotten is not yet: {error}");
         }
         let keys = KeyRing::default();
-        let inner = Inner { config, storage, queries, system, keys, exports, importing, ingester };
+        let computed = Keeper::default();
+        let inner = Inner { config, storage, queries, system, keys, computed, exports, importing, ingester };
         let engine = Self { inner: Arc::new(inner), session: Arc::default() };
         if !engine.config().read_only {
             engine.tell_of_people().await?;
@@ -222,14 +234,20 @@ impl Engine {
         let session = match &*held {
             Some((seen, session)) if Arc::ptr_eq(seen, &snapshot) => Arc::clone(session),
             Some((_, session)) => Arc::new(session.at(Arc::clone(&snapshot)).await?),
-            None => Arc::new(self.inner.queries.session_with(
-                Arc::clone(&snapshot),
-                self.storage().object_store(),
-                &self.inner.system,
-                Some(Arc::new(EngineSegments(Arc::downgrade(&self.inner)))),
-            )?),
+            None => Arc::new(self.session_over(Arc::clone(&snapshot))?),
         };
         *held = Some((snapshot, Arc::clone(&session)));
         Ok(session)
+    }
+
+    /// A session of its own over a snapshot.
+    pub(crate) fn session_over(&self, snapshot: Arc<Snapshot>) -> Result<Session> {
+        self.inner.queries.session_with(
+            snapshot,
+            self.storage().object_store(),
+            &self.inner.system,
+            Some(Arc::new(EngineSegments(Arc::downgrade(&self.inner)))),
+            Some(Arc::new(EngineComputed(Arc::downgrade(&self.inner)))),
+        )
     }
 }

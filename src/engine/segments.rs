@@ -91,12 +91,7 @@ impl Engine {
         }
         match kept(&row.definition)? {
             Kept::Live(request) | Kept::Frozen(request) => {
-                let session = self.inner.queries.session_with(
-                    Arc::clone(snapshot),
-                    self.storage().object_store(),
-                    &self.inner.system,
-                    Some(Arc::new(EngineSegments(Arc::downgrade(&self.inner)))),
-                )?;
+                let session = self.session_over(Arc::clone(snapshot))?;
                 members(&request, &self.ground(&session)).await
             }
             Kept::Listed => {
@@ -261,6 +256,18 @@ impl Engine {
             (false, true) => Ok(format!("there is no segment {name}")),
             (false, false) => Err(self.no_segment(name)),
         }
+    }
+
+    /// A segment that asks for an attribute of persons whenever it is asked for.
+    pub(crate) fn segment_that_uses(&self, attribute: &str) -> Result<Option<String>> {
+        for row in self.storage().catalog().segments()? {
+            if let Kept::Live(request) = kept(&row.definition)?
+                && request.condition.asks_for(attribute)
+            {
+                return Ok(Some(row.name));
+            }
+        }
+        Ok(None)
     }
 
     /// One row a segment.

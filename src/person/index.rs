@@ -126,6 +126,11 @@ impl Persons {
         &self.aliases
     }
 
+    /// The same persons as if nobody had been merged: with it events are read under the ids that they came with.
+    pub(crate) fn unmerged(&self) -> Self {
+        Self { aliases: Arc::default(), ..self.clone() }
+    }
+
     pub(crate) fn aliases_mut(&mut self) -> &mut Aliases {
         Arc::make_mut(&mut self.aliases)
     }

@@ -4,6 +4,7 @@
 //! [`Session`] is one person's view of one snapshot; it costs next to nothing to make, and keeps views and settings.
 
 mod catalog;
+mod computed;
 mod events;
 mod failure;
 mod files;
@@ -32,6 +33,10 @@ mod uniques;
 mod whole;
 mod wording;
 
+pub use computed::ComputedColumn;
+pub use computed::ComputedColumns;
+pub use computed::ComputedField;
+pub use computed::ComputedKind;
 pub(crate) use named::NamedTable;
 pub(crate) use named::in_range;
 pub use names::FunctionHelp;

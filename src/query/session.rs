@@ -50,6 +50,7 @@ use crate::error::Result;
 use crate::query::catalog::CATALOG;
 use crate::query::catalog::LakeCatalog;
 use crate::query::catalog::MAIN;
+use crate::query::computed::ComputedColumns;
 use crate::query::failure::Known;
 use crate::query::failure::translate;
 use crate::query::functions;
@@ -135,20 +136,22 @@ impl Queries {
         store: Arc<dyn ObjectStore>,
         system: &[Arc<dyn SystemTable>],
     ) -> Result<Session> {
-        self.session_with(snapshot, store, system, None)
+        self.session_with(snapshot, store, system, None, None)
     }
 
-    /// The same with the tables `segments.*`.
+    /// The same with the tables `segments.*`, and computed attributes as columns of `persons`.
     pub fn session_with(
         &self,
         snapshot: Arc<Snapshot>,
         store: Arc<dyn ObjectStore>,
         system: &[Arc<dyn SystemTable>],
         segments: Option<Arc<dyn Segments>>,
+        computed: Option<Arc<dyn ComputedColumns>>,
     ) -> Result<Session> {
         self.base.runtime_env().register_object_store(self.url.as_ref(), store);
         let shared = Shared { url: self.url.clone(), hot: Arc::clone(&self.hot) };
-        Ok(Session::new(self.base.as_ref().clone(), shared, snapshot, system, segments))
+        let from_above = FromAbove { segments, computed };
+        Ok(Session::new(self.base.as_ref().clone(), shared, snapshot, system, from_above))
     }
 }
 
@@ -210,13 +213,20 @@ struct Shared {
     hot: Arc<HotColumns>,
 }
 
+/// What a session shows that upper floors know.
+#[derive(Clone)]
+struct FromAbove {
+    segments: Option<Arc<dyn Segments>>,
+    computed: Option<Arc<dyn ComputedColumns>>,
+}
+
 /// One person's questions about one snapshot, with the settings and views made on the way.
 pub struct Session {
     context: SessionContext,
     catalog: Arc<LakeCatalog>,
     shared: Shared,
     system: Vec<Arc<dyn SystemTable>>,
-    segments: Option<Arc<dyn Segments>>,
+    from_above: FromAbove,
     /// The statements that made and dropped views, to make them again over another snapshot.
     views: Mutex<Vec<String>>,
 }
@@ -233,10 +243,15 @@ impl Session {
         shared: Shared,
         snapshot: Arc<Snapshot>,
         system: &[Arc<dyn SystemTable>],
-        segments: Option<Arc<dyn Segments>>,
+        from_above: FromAbove,
     ) -> Self {
         let lake = Arc::new(Lake { snapshot, url: shared.url.clone(), hot: Arc::clone(&shared.hot) });
-        let catalog = Arc::new(LakeCatalog::new(lake, system, segments.clone()));
+        let catalog = Arc::new(LakeCatalog::new(
+            lake,
+            system,
+            from_above.segments.clone(),
+            from_above.computed.clone(),
+        ));
         let list = MemoryCatalogProviderList::new();
         list.register_catalog(CATALOG.to_owned(), Arc::clone(&catalog) as _);
         state.register_catalog_list(Arc::new(list));
@@ -245,7 +260,7 @@ impl Session {
             catalog,
             shared,
             system: system.to_vec(),
-            segments,
+            from_above,
             views: Mutex::default(),
         }
     }
@@ -258,7 +273,7 @@ impl Session {
             self.shared.clone(),
             snapshot,
             &self.system,
-            self.segments.clone(),
+            self.from_above.clone(),
         );
         let views = self.views.lock().map_err(|_| half_changed())?.clone();
         for statement in views {

@@ -23,6 +23,7 @@ use parquet::file::properties::WriterProperties;
 
 use crate::error::Result;
 use crate::ids::PersonId;
+use crate::person::Aliases;
 use crate::person::Person;
 use crate::person::Persons;
 use crate::query::Queries;
@@ -87,6 +88,24 @@ impl TestLake {
         self.persons.aliases_mut().merge(PersonId(from), PersonId(into));
     }
 
+    /// The merges in force are these, whatever they were.
+    pub(crate) fn merges_are(&mut self, merges: &[(i64, i64)]) {
+        let merges = merges.iter().map(|(from, into)| (PersonId(*from), PersonId(*into)));
+        self.persons.aliases_mut().replace(Aliases::of(merges));
+    }
+
+    /// The number that the next event gets.
+    pub(crate) fn next_seq(&self) -> i64 {
+        self.seq + 1
+    }
+
+    /// The files of a day are gone.
+    pub(crate) fn clear(&mut self, id: &str, day: Day) {
+        if let Some(files) = self.files.get_mut(id) {
+            files.retain(|file| file.day != day);
+        }
+    }
+
     /// Writes one file of one day; `properties` in the order of the definition, a value for each row.
     pub(crate) async fn write(&mut self, id: &str, day: Day, rows: &[Row], properties: Vec<ArrayRef>) {
         let rows: Vec<Row> = rows.iter().map(|row| (row.0, row.1 * 1_000_000, row.2)).collect();
@@ -122,7 +141,8 @@ impl TestLake {
         let order = lexsort_to_indices(&keys.collect::<Vec<_>>(), None).unwrap();
         let sorted = take_record_batch(&batch, &order).unwrap();
 
-        let number = self.files[id].len();
+        // Never the name of a file that was there before.
+        let number = self.seq;
         let path = format!("lake/{id}/day={}/{number}.parquet", day.iso());
         let kept = Times::that_keep(times.iter().copied());
         let bytes = parquet_bytes(&kept.of_rows(&sorted, &kept.schema(sorted.schema_ref())).unwrap());

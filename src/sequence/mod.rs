@@ -6,6 +6,7 @@
 mod any_order;
 mod chain;
 pub mod clickhouse;
+mod exact;
 mod funnel;
 pub(crate) mod lifecycle;
 mod matching;
@@ -19,6 +20,7 @@ mod rules;
 pub(crate) mod sessions;
 pub(crate) mod steps;
 mod strict;
+pub(crate) mod tally;
 #[cfg(test)]
 mod tests;
 

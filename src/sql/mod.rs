@@ -2,6 +2,7 @@
 
 mod activity;
 mod clauses;
+mod computed;
 mod cursor;
 mod expand;
 mod export;
@@ -18,6 +19,8 @@ mod statement;
 mod trend;
 
 pub use crate::quote::quoted;
+pub use computed::ComputedStatement;
+pub use computed::CreateComputed;
 pub use expand::expand;
 pub use expand::is_funnel;
 pub use parser::parse;

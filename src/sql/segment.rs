@@ -174,7 +174,7 @@ pub(crate) fn overlap(cursor: &mut Cursor) -> Result<OverlapRequest> {
 }
 
 /// Conditions joined by `OR`.
-fn any(cursor: &mut Cursor) -> Result<Condition> {
+pub(crate) fn any(cursor: &mut Cursor) -> Result<Condition> {
     let mut parts = vec![all(cursor)?];
     while cursor.take(&["OR"]) {
         parts.push(all(cursor)?);

@@ -16,16 +16,16 @@ use crate::quote::quoted;
 /// The keywords that people type here, in order. The parser knows a thousand of every dialect, most of which lead
 /// nowhere: they are not worth offering.
 #[rustfmt::skip]
-pub const KEYWORDS: [&str; 114] = [
-    "ADD", "ALL", "ALTER", "ANALYZE", "AND", "ANY", "ARRAY", "AS", "ASC", "BETWEEN", "BOOLEAN", "BRACKETS",
-    "BY", "CALENDAR", "CASE", "CAST", "CREATE", "CROSS", "CUBE", "CURRENT", "CURRENT_DATE",
-    "CURRENT_TIMESTAMP", "DATE", "DATETIME", "DAY", "DECIMAL", "DESC", "DESCRIBE", "DESCRIPTION", "DISABLE",
+pub const KEYWORDS: [&str; 118] = [
+    "ACTIVATE", "ADD", "ALL", "ALTER", "ANALYZE", "AND", "ANY", "ARRAY", "AS", "ASC", "BETWEEN", "BOOLEAN", "BRACKETS",
+    "BY", "CALENDAR", "CASE", "CAST", "COMPUTED", "CREATE", "CROSS", "CUBE", "CURRENT", "CURRENT_DATE",
+    "CURRENT_TIMESTAMP", "DATE", "DATETIME", "DAY", "DEACTIVATE", "DECIMAL", "DESC", "DESCRIBE", "DESCRIPTION", "DISABLE",
     "DISTINCT", "ELSE", "ENABLE", "END", "EVENT", "EVENTS", "EXCEPT", "EXISTS", "EXPLAIN", "EXPORT",
     "EXTRACT", "FALSE", "FILTER", "FIRST", "FOLLOWING", "FOR", "FROM", "FULL", "GROUP", "HAVING", "IF",
     "ILIKE", "IN", "INNER", "INTERSECT", "INTERVAL", "INTO", "IS", "JOIN", "LAST", "LEFT", "LIKE", "LIMIT",
     "LIST", "MONTH", "NOT", "NULL", "NULLS", "NUMERIC", "OFFSET", "ON", "OR", "ORDER", "OUTER", "OVER",
     "PARTITION", "PER", "PERSONS", "PRECEDING", "QUALIFY", "RANGE", "RECURRING", "RECURSIVE", "RETENTION",
-    "RIGHT", "ROLLING", "ROLLUP", "ROW", "ROWS", "SEGMENT", "SELECT", "SETS", "SHOW", "STRING", "TEMPLATE",
+    "RIGHT", "ROLLING", "ROLLUP", "ROW", "ROWS", "SCORE", "SEGMENT", "SELECT", "SETS", "SHOW", "STRING", "TEMPLATE",
     "TEMPLATES", "THEN", "TIMESTAMP", "TITLE", "TO", "TRUE", "TRY_CAST", "UNBOUNDED", "UNION", "UNNEST",
     "USING", "VALUES", "WEEK", "WHEN", "WHERE", "WINDOW", "WITH", "WITHIN", "ZONE",
 ];
@@ -78,6 +78,10 @@ mod tests {
     fn the_keywords_are_in_order_and_the_parser_knows_them_or_we_do() {
         assert!(KEYWORDS.is_sorted());
         let ours = [
+            "ACTIVATE",
+            "COMPUTED",
+            "DEACTIVATE",
+            "SCORE",
             "BRACKETS",
             "CALENDAR",
             "DESCRIPTION",

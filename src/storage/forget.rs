@@ -73,22 +73,41 @@ impl Storage {
     /// `NotFound` when there is no such person. After any other failure the same call goes on, and so does
     /// [`Storage::resume_forgetting`].
     pub async fn forget(self: &Arc<Self>, person: PersonId) -> Result<Receipt> {
+        let receipts = self.forget_all(&[person]).await?;
+        receipts.into_iter().next().ok_or_else(|| Error::internal(broken_off()))
+    }
+
+    /// [`Storage::forget`] of several, whose events leave the files together; a receipt for each, with what was removed
+    /// of all.
+    pub async fn forget_all(self: &Arc<Self>, asked: &[PersonId]) -> Result<Vec<Receipt>> {
         self.writer()?;
         let known = self.persons();
-        let person = known.resolve(person);
-        let members = known.aliases().members(person);
-        let is_known = known.contains(person);
+        let mut persons: Vec<PersonId> = asked.iter().map(|one| known.resolve(*one)).collect();
+        persons.sort_unstable();
+        persons.dedup();
+        let of = |person: &PersonId| known.aliases().members(*person);
+        let mut members: Vec<PersonId> = persons.iter().flat_map(of).collect();
+        members.sort_unstable();
+        let is_known: Vec<bool> = persons.iter().map(|one| known.contains(*one)).collect();
+        let merged: Vec<Vec<i64>> = persons
+            .iter()
+            .map(|one| of(one).into_iter().filter(|other| other != one).map(|other| other.0).collect())
+            .collect();
         drop(known);
         let begun = self.config.clock.now();
-        let (request, resumed) = self.catalog.begin_forgetting(person, begun)?;
-        if !is_known && !resumed {
-            return Err(Error::not_found(format!("there is no person {person}")));
+        let mut requests = Vec::with_capacity(persons.len());
+        let mut resumed = false;
+        for (person, is_known) in persons.iter().zip(&is_known) {
+            let (request, again) = self.catalog.begin_forgetting(*person, begun)?;
+            if !is_known && !again {
+                return Err(Error::not_found(format!("there is no person {person}")));
+            }
+            requests.push(request);
+            resumed |= again;
         }
         self.reached(Step::Asked)?;
         self.flush().await?;
-        let mut receipt = Receipt { request, person_id: person.0, ..Receipt::default() };
-        receipt.merged = members.iter().map(|one| one.0).filter(|one| *one != person.0).collect();
-        receipt.begun = begun.export_form().to_string();
+        let mut receipt = Receipt { begun: begun.export_form().to_string(), ..Receipt::default() };
         let _turn = self.compacting.lock().await;
         let mut gone = Vec::new();
         for (id, definition, files) in self.files_of(&members).await?.0 {
@@ -134,21 +153,28 @@ impl Storage {
         let names = self.catalog.names_of(&members)?;
         receipt.identifiers = names.len() as u64;
         receipt.refused_rows = self.catalog.remove_rows_about(&members, &names)?;
-        if is_known {
-            self.change_people(move |people| people.delete(person)).await?;
+        let there: Vec<PersonId> =
+            persons.iter().zip(&is_known).filter(|(_, known)| **known).map(|(one, _)| *one).collect();
+        if !there.is_empty() {
+            self.change_people(move |people| people.delete_all(&there)).await?;
         }
         self.catalog.overwrite_deleted()?;
         let (left, checked) = self.files_of(&members).await?;
         if let Some((id, ..)) = left.first() {
             return Err(Error::internal(format!(
-                "events of person {person} are still in \"{id}\" after they were removed; ask for it again"
+                "events of somebody who is forgotten are still in \"{id}\" after they were removed; ask for it again"
             )));
         }
         receipt.files_checked = checked;
         receipt.done = self.config.clock.now().export_form().to_string();
-        let text = serde_json::to_string(&receipt).internal(|| "could not write the receipt".to_owned())?;
-        self.catalog.finish_forgetting(request, self.config.clock.now(), &text)?;
-        Ok(receipt)
+        let mut receipts = Vec::with_capacity(persons.len());
+        for ((person, request), merged) in persons.iter().zip(requests).zip(merged) {
+            let own = Receipt { request, person_id: person.0, merged, ..receipt.clone() };
+            let text = serde_json::to_string(&own).internal(|| "could not write the receipt".to_owned())?;
+            self.catalog.finish_forgetting(request, self.config.clock.now(), &text)?;
+            receipts.push(own);
+        }
+        Ok(receipts)
     }
 
     /// Goes on with what a stop has left half forgotten.
@@ -166,7 +192,7 @@ impl Storage {
         Ok(())
     }
 
-    /// The files that hold events of persons, by definition; and how many were read to know.
+    /// The files that hold events of persons (in order of their ids), by definition; and how many were read to know.
     async fn files_of(self: &Arc<Self>, persons: &[PersonId]) -> Result<(Vec<Holding>, u64)> {
         let snapshot = self.snapshot().await?;
         let (storage, persons) = (Arc::clone(self), persons.to_vec());
@@ -203,7 +229,7 @@ impl Storage {
         for rows in builder.with_projection(mask).build().unavailable(doing)? {
             let rows = rows.unavailable(doing)?;
             let ids = rows.column(0).as_primitive::<Int64Type>().values();
-            count += ids.iter().filter(|id| persons.contains(&PersonId(**id))).count() as u64;
+            count += ids.iter().filter(|id| persons.binary_search(&PersonId(**id)).is_ok()).count() as u64;
         }
         Ok(count)
     }
@@ -248,7 +274,8 @@ fn others(rows: &RecordBatch, persons: &[PersonId]) -> Result<RecordBatch> {
     let doing = || "could not leave out the events of a person".to_owned();
     let ids = rows.column_by_name(PERSON_ID).ok_or_else(|| Error::internal(doing()))?;
     let ids = ids.as_primitive::<Int64Type>().values();
-    let keep: BooleanArray = ids.iter().map(|id| Some(!persons.contains(&PersonId(*id)))).collect();
+    let keep: BooleanArray =
+        ids.iter().map(|id| Some(persons.binary_search(&PersonId(*id)).is_err())).collect();
     filter_record_batch(rows, &keep).internal(doing)
 }
 

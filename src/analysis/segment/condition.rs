@@ -190,6 +190,15 @@ impl Amount {
         }
     }
 
+    pub(crate) fn holds(self, count: u64) -> bool {
+        match self {
+            Self::AtLeast(least) => count >= least,
+            Self::Exactly(exact) => count == exact,
+            Self::AtMost(most) => count <= most,
+            Self::Between(least, most) => least <= count && count <= most,
+        }
+    }
+
     /// The condition in SQL on a count; the one of those who are *not* meant when `negated`.
     pub(crate) fn sql(self, count: &str, negated: bool) -> String {
         let sql = match self {

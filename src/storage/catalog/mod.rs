@@ -9,6 +9,7 @@
 
 mod api_keys;
 mod batches;
+pub(crate) mod computed;
 mod definitions;
 mod exports;
 mod housekeeping;
@@ -42,6 +43,7 @@ use crate::error::Result;
 
 pub use api_keys::ApiKey;
 pub use batches::BatchRecord;
+pub use computed::ComputedRow;
 pub use exports::AddedExport;
 pub use exports::ExportFileRow;
 pub use exports::ExportRow;
