@@ -53,6 +53,9 @@ use crate::error::Result;
 /// What is still being read or written when a run ends gets so long; a store loses nothing when it is cut off.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// What an export keeps of event ids: enough for what persons tell of themselves on the way.
+const EXPORT_IDS: usize = 8 << 20;
+
 /// What `milepost serve` calls: the server is this floor's neighbour, so whoever stands above brings it.
 pub type Serve = fn(Engine) -> Pin<Box<dyn Future<Output = Result<()>>>>;
 
@@ -136,6 +139,8 @@ async fn dispatch(
             closed(engine, outcome).await
         }
         Command::Export(export) => {
+            // Nothing is imported here.
+            let config = Config { event_ids: Some(EXPORT_IDS), ..config };
             let engine = match &export.command {
                 Some(command) if !command.only_reads() => Engine::open(config).await?,
                 _ => open_beside(config).await?.0,

@@ -142,7 +142,8 @@ fn refused(body: &str) -> Option<Error> {
     let kind = match error["code"].as_str()? {
         "not_found" => Kind::NotFound,
         "conflict" => Kind::Conflict,
-        "unavailable" | "timeout" | "too_many_requests" => Kind::Unavailable,
+        "unavailable" | "timeout" => Kind::Unavailable,
+        "too_many_requests" => Kind::TooMany,
         "exhausted" => Kind::Exhausted,
         "internal" => Kind::Internal,
         _ => Kind::Invalid,

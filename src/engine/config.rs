@@ -10,6 +10,7 @@ use crate::engine::ServerSettings;
 use crate::engine::settings;
 use crate::error::Error;
 use crate::error::Result;
+use crate::export::ExportRules;
 use crate::storage::Layout;
 use crate::time::parse_zone;
 
@@ -26,6 +27,10 @@ pub struct Config {
     pub threads: Option<usize>,
     /// The zone of times that are written without one; by default such times are refused.
     pub zone: Option<Tz>,
+    /// Bytes of memory for known event ids, which whoever imports nothing needs few of; by default enough for millions.
+    pub event_ids: Option<usize>,
+    /// What requests for exports must keep.
+    pub exports: ExportRules,
     /// How `milepost serve` serves.
     pub server: ServerSettings,
 }
@@ -43,6 +48,8 @@ impl Default for Config {
             memory: None,
             threads: None,
             zone: None,
+            event_ids: None,
+            exports: ExportRules::published(),
             server: ServerSettings::default(),
         }
     }

@@ -117,11 +117,9 @@ impl Engine {
     /// `Unavailable` when another process writes to it; `NotFound` when there is nothing to read.
     pub async fn open(config: Config) -> Result<Self> {
         let clock: SharedClock = Arc::new(SystemClock);
-        let storage = StorageConfig {
-            read_only: config.read_only,
-            threads: config.thread_count(),
-            ..StorageConfig::new(&config.data, clock)
-        };
+        let mut storage = StorageConfig::new(&config.data, clock);
+        (storage.read_only, storage.threads) = (config.read_only, config.thread_count());
+        storage.event_id_memory = config.event_ids.unwrap_or(storage.event_id_memory);
         let storage = Storage::open(storage).await?;
         let queries = crate::analysis::register(Queries::new(QueryConfig {
             memory_bytes: usize::try_from(config.memory_bytes()).unwrap_or(usize::MAX),

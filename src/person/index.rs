@@ -126,6 +126,13 @@ impl Persons {
         &self.aliases
     }
 
+    /// The same persons, merged as these aliases say.
+    pub(crate) fn merged_as(&self, aliases: Aliases) -> Self {
+        let mut persons = self.clone();
+        persons.aliases_mut().replace(aliases);
+        persons
+    }
+
     pub(crate) fn aliases_mut(&mut self) -> &mut Aliases {
         Arc::make_mut(&mut self.aliases)
     }

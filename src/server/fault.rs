@@ -218,6 +218,7 @@ impl From<Error> for Fault {
             Kind::NotFound => (Cause::NotFound, None),
             Kind::Conflict => (Cause::Conflict, None),
             Kind::Exhausted => (Cause::Exhausted, None),
+            Kind::TooMany => (Cause::TooMany, None),
             Kind::Unavailable | Kind::Cancelled => {
                 (Cause::Unavailable, Some("the server cannot do this now; its log says why"))
             }

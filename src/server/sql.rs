@@ -116,7 +116,7 @@ pub(crate) fn needed(statement: &Statement) -> Scope {
         | StatementKind::Describe { .. } => Scope::Query,
         StatementKind::Segment(segment) if matches!(**segment, SegmentStatement::Show) => Scope::Query,
         // A folder is one of this machine's.
-        StatementKind::ExportEvents(export) if export.into.starts_with("s3://") => Scope::Export,
+        StatementKind::ExportEvents(export) if crate::export::is_bucket(&export.into) => Scope::Export,
         _ => Scope::Manage,
     }
 }

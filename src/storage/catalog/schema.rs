@@ -14,7 +14,8 @@ use crate::storage::catalog::exports;
 use crate::storage::catalog::sql_error;
 
 /// Step `n` (from 1) makes format `n` out of format `n - 1`; format 0 is an empty file.
-const STEPS: &[&str] = &[FIRST, LOG, API_KEYS, PEOPLE, exports::TABLES, HOUSEKEEPING, SEGMENTS];
+const STEPS: &[&str] =
+    &[FIRST, LOG, API_KEYS, PEOPLE, exports::TABLES, HOUSEKEEPING, SEGMENTS, exports::PINS];
 
 /// Segments: definition is JSON, members the persons of a static one.
 const SEGMENTS: &str = "
