@@ -23,6 +23,8 @@ pub enum Kind {
     Unavailable,
     /// It needs more memory than it may have.
     Exhausted,
+    /// So much of this may be under way at a time, and is; try again when some of it is done.
+    TooMany,
     /// Somebody stopped it.
     Cancelled,
     /// Our fault: an invariant broke or a file is damaged.

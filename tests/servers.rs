@@ -16,6 +16,11 @@ use harness::Run;
 use harness::Server;
 use harness::Store;
 use harness::project;
+use milepost::sequence::Funnel;
+use milepost::sequence::Hit;
+use milepost::sequence::Rules;
+use milepost::sequence::clickhouse::Modes;
+use milepost::sequence::clickhouse::window_funnel;
 
 /// The value of a variable that says where a server is; without it the test is skipped, with a word.
 fn needs(test: &str, variable: &str) -> Option<String> {
@@ -182,6 +187,7 @@ fn a_postgres_driver_asks_with_a_key_and_without() {
         let address = free_address();
         let server = Server::start_with(&store, &["--postgres", &address]);
         assert_eq!(python(&interpreter, "wire.py", &[&address, key]), "fine\n");
+        assert_eq!(python(&interpreter, "reflect.py", &[&address, key]), "fine\n");
         server.stop();
     }
 }
@@ -196,6 +202,10 @@ fn a_browser_sends_what_visitors_do() {
     };
     let store = Store::with_seats();
     store.sql("ENABLE EVENT 'session*'").fine();
+    store
+        .sql("CREATE PERSON ATTRIBUTE tier STRING; CREATE PERSON ATTRIBUTE wishlist LIST (sku STRING)")
+        .fine();
+    store.sql("INSERT INTO persons (externalPersonId) VALUES ('crm-9')").fine();
     let key = store.run(["key", "create", "page", "--scope", "web"]).fine();
     store.file("data/milepost.toml", "[server]\nalways_keys = true\n");
     let server = Server::start(&store);
@@ -204,13 +214,17 @@ fn a_browser_sends_what_visitors_do() {
     let seats = "SELECT venueId, COUNT(*) FROM seatReserved GROUP BY venueId ORDER BY venueId";
     assert_eq!(store.rows(seats), ["17,1", "18,1", "19,1", "20,1", "21,1"]);
     let persons = "SELECT COUNT(DISTINCT personId) FROM seatReserved";
-    assert_eq!(store.rows(persons), ["3"], "a visitor, the guest, another visitor");
+    assert_eq!(store.rows(persons), ["2"], "the guest who was a visitor before, and another visitor");
+    let guest = "SELECT type, firstName, tier, wishlist[1]['sku'], array_length(wishlist) FROM persons WHERE array_has(emails, 'a.guest@example.net')";
+    assert_eq!(store.rows(guest), ["LEAD,Ana,gold,x1,2"]);
+    let named = "SELECT COUNT(*) FROM seatReserved s JOIN persons p ON p.personId = s.personId WHERE p.firstName = 'Ana'";
+    assert_eq!(store.rows(named), ["3"], "what the guest did before it said who it is, too");
     let page = "SELECT path, pageTitle, deviceType, browserOS, websiteLanguage FROM pageView ORDER BY occurredTime LIMIT 1";
     assert_eq!(store.rows(page), ["/shoes,Shoes,desktop,Linux,en"]);
     let campaign =
         "SELECT utm_source, utm_campaign, sessionType FROM sessionStarted ORDER BY occurredTime LIMIT 1";
     assert_eq!(store.rows(campaign), ["mail,may,Web"]);
-    assert_eq!(store.rows("SELECT COUNT(*) FROM sessionEnded"), ["1"]);
+    assert_eq!(store.rows("SELECT COUNT(*) FROM sessionEnded"), ["2"]);
 }
 
 #[test]
@@ -260,4 +274,114 @@ fn window_funnel_counts_as_clickhouse_does_in_every_mode() {
         ));
         assert_eq!(levels, theirs, "{name} {ours}");
     }
+}
+
+/// Numbers that look random and are the same each time.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+}
+
+#[test]
+fn a_hundred_thousand_random_persons_come_as_far_as_clickhouse_says_in_every_mode() {
+    let test = "a_hundred_thousand_random_persons_come_as_far_as_clickhouse_says_in_every_mode";
+    let Some(interpreter) = needs(test, "MILEPOST_TEST_PYTHON") else { return };
+    let store = Store::new();
+    let mut dice = Dice(20_261_126);
+    for (steps, window, persons) in [(2_usize, 4_i64, 20_000), (3, 6, 50_000), (4, 9, 30_000)] {
+        // Few events close together, ties and events of two steps or none; one person in fifty is busy.
+        let mut all: Vec<Vec<Hit>> = Vec::new();
+        for _ in 0..persons {
+            let (most, span) = if dice.below(50) == 0 { (40, 60) } else { (9, 14) };
+            let step = |dice: &mut Dice| 1 << dice.below(steps as u64);
+            let mut hits: Vec<Hit> = (0..=dice.below(most))
+                .map(|_| {
+                    let second = if dice.below(5) == 0 { step(&mut dice) } else { 0 };
+                    let steps = if dice.below(8) == 0 { 0 } else { step(&mut dice) | second };
+                    Hit { time: dice.below(span).cast_signed(), steps, excludes: 0 }
+                })
+                .collect();
+            hits.sort_by_key(|hit| hit.time);
+            all.push(hits);
+        }
+        let line = |(person, hit): (usize, &Hit)| format!("{person},{},{}\n", hit.time, hit.steps);
+        let rows =
+            all.iter().enumerate().flat_map(|(person, hits)| hits.iter().map(move |hit| (person, hit)));
+        let file = store.file("persons.csv", rows.map(line).collect::<String>());
+        let none = Modes::default();
+        let modes = [
+            ("-", none),
+            ("strict_deduplication", Modes { deduplication: true, ..none }),
+            ("strict_order", Modes { order: true, ..none }),
+            ("strict_order+allow_reentry", Modes { order: true, reentry: true, ..none }),
+            ("strict_increase", Modes { increase: true, ..none }),
+            ("strict_once", Modes { once: true, ..none }),
+            ("strict_once+strict_increase", Modes { once: true, increase: true, ..none }),
+        ];
+        let (count, length) = (steps.to_string(), window.to_string());
+        let args = [text(&file), &count, &length].into_iter().chain(modes.iter().map(|one| one.0));
+        let found = python(&interpreter, "window_funnel.py", &args.collect::<Vec<_>>());
+        let mut theirs = found.lines();
+        let mut ours = Funnel::new(Rules::of(steps, Some(window)));
+        for (name, modes) in modes {
+            for (person, hits) in all.iter().enumerate() {
+                let level = window_funnel(modes, steps, window, hits);
+                assert_eq!(theirs.next(), Some(format!("{name},{person},{level}").as_str()), "{hits:?}");
+                // What a funnel means here is what ClickHouse calls strict_once.
+                if name == "strict_once" {
+                    assert_eq!(ours.reached(hits).level, level, "{hits:?}");
+                }
+            }
+        }
+        assert_eq!(theirs.next(), None);
+    }
+}
+
+#[test]
+fn next_event_finds_what_clickhouse_finds() {
+    let Some(interpreter) = needs("next_event_finds_what_clickhouse_finds", "MILEPOST_TEST_PYTHON") else {
+        return;
+    };
+    let store = Store::new();
+    let mut dice = Dice(7);
+    let mut rows = Vec::new();
+    for person in 0..400 {
+        for time in 0..=dice.below(7) {
+            rows.push((person, time, ["A", "B", "C"][usize::try_from(dice.below(3)).unwrap()]));
+        }
+    }
+    let csv: String = rows.iter().map(|(person, time, page)| format!("{person},{time},{page}\n")).collect();
+    let file = store.file("pages.csv", csv);
+    let values: Vec<String> = rows.iter().map(|(p, t, k)| format!("({p}, {t}, '{k}')")).collect();
+    let values = values.join(", ");
+    let mut chains = Vec::new();
+    for direction in ["forward", "backward"] {
+        for base in ["head", "tail", "first_match", "last_match"] {
+            // Others are refused there.
+            if (direction, base) == ("forward", "tail") || (direction, base) == ("backward", "head") {
+                continue;
+            }
+            chains.extend(["A", "AB", "BAA"].map(|pages| format!("{direction}:{base}:{pages}")));
+        }
+    }
+    let args = [text(&file)].into_iter().chain(chains.iter().map(String::as_str));
+    let found = python(&interpreter, "next_event.py", &args.collect::<Vec<_>>());
+    let mut some = 0;
+    for chain in &chains {
+        let [direction, base, pages] = chain.split(':').collect::<Vec<_>>().try_into().unwrap();
+        let conditions: Vec<String> = pages.chars().map(|page| format!("k = '{page}'")).collect();
+        let ours = store.rows(&format!(
+            "SELECT p, next_event('{direction}', '{base}', t, k, {}) FROM (VALUES {values}) AS e(p, t, k) \
+             GROUP BY p ORDER BY p",
+            conditions.join(", ")
+        ));
+        let theirs = found.lines().filter_map(|line| line.strip_prefix(chain.as_str())?.strip_prefix(','));
+        assert_eq!(ours, theirs.collect::<Vec<_>>(), "{chain}");
+        some += ours.iter().filter(|line| !line.ends_with(',')).count();
+    }
+    assert!(some > 1_000, "{some}");
 }

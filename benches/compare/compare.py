@@ -343,4 +343,5 @@ def main():
         print(f"{'':10} milepost {made}   DuckDB {theirs}")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -16,6 +16,7 @@ use milepost::schema::Definition;
 use milepost::schema::EventBatch;
 use milepost::time::Day;
 use milepost::time::MICROS_PER_DAY;
+use milepost::time::MICROS_PER_MILLI;
 use milepost::time::Micros;
 
 /// 2026-06-01, a Monday.
@@ -65,6 +66,23 @@ pub(crate) fn events(count: u64, days: i64) -> Vec<Event> {
             Event { definition, number, person, session, at: Micros(at), properties }
         })
         .collect()
+}
+
+/// One person with so many events of each of three kinds, one kind after the other, as JSON lines.
+pub(crate) fn busy(times: usize) -> String {
+    let mut made = events(40_000, 1);
+    let mut chosen: Vec<Event> = Vec::new();
+    for kind in ["pageView", "sessionStarted", "emailOpened"] {
+        let (of_kind, others) = made.into_iter().partition(|one| one.definition == kind);
+        let of_kind: Vec<Event> = of_kind;
+        chosen.extend(of_kind.into_iter().take(times));
+        made = others;
+    }
+    for (at, event) in (0..).zip(&mut chosen) {
+        event.person = 1;
+        event.at = Micros(FIRST_DAY.start().0 + at * MICROS_PER_MILLI);
+    }
+    lines(&chosen)
 }
 
 pub(crate) fn person_count(events: u64) -> u64 {

@@ -1,4 +1,5 @@
-//! How fast the stations of an event's way are, one by one: checked, written, logged, asked about, exported.
+//! How fast the stations of an event's way are, one by one: checked, written, logged, walked through, asked about,
+//! exported.
 //!
 //! All on generated events with a fixed seed, so that two runs differ only by the code and the machine.
 
@@ -6,8 +7,10 @@
 
 mod data;
 mod export;
+mod funnel;
 mod live;
 mod scan;
+mod sequence;
 mod store;
 mod validate;
 mod write;
@@ -28,7 +31,9 @@ fn main() {
     validate::run(&mut criterion);
     write::run(&mut criterion);
     live::run(&mut criterion);
+    sequence::run(&mut criterion);
     scan::run(&mut criterion, &shared);
+    funnel::run(&mut criterion, &shared);
     export::run(&mut criterion, &shared);
     criterion.final_summary();
 }

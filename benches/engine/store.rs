@@ -57,17 +57,22 @@ pub(crate) struct Filled {
 
 impl Filled {
     fn new() -> Self {
+        Self::of(&data::lines(&data::events(EVENTS, DAYS)), EVENTS)
+    }
+
+    /// A store of so many events, given as JSON lines.
+    pub(crate) fn of(lines: &str, events: u64) -> Self {
         let dir = TempDir::new().unwrap();
         let runtime = Runtime::new().unwrap();
         let file = dir.path().join("events.json");
-        fs::write(&file, data::lines(&data::events(EVENTS, DAYS))).unwrap();
+        fs::write(&file, lines).unwrap();
         let config = Config { data: dir.path().join("data"), ..Config::default() };
         let engine = runtime.block_on(Engine::open(config)).unwrap();
         let filled = Self { engine, runtime, _dir: dir };
         filled.execute(DEFINE);
         let request = ImportRequest { inputs: vec![file.to_str().unwrap().to_owned()], ..Default::default() };
         let report = filled.runtime.block_on(filled.engine.import(request, Box::new(Quiet))).unwrap();
-        assert_eq!((report.stored, report.refused), (EVENTS, 0), "{:?}", report.samples);
+        assert_eq!((report.stored, report.refused), (events, 0), "{:?}", report.samples);
         filled
     }
 

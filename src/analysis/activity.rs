@@ -1,28 +1,30 @@
 //! Lifecycle and stickiness: in which periods persons are active, and what follows from it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use arrow::array::AsArray;
 use arrow::array::RecordBatch;
-use arrow::datatypes::Date32Type;
-use arrow::datatypes::Int64Type;
-use futures::StreamExt;
+use arrow::datatypes::Schema;
+use arrow::datatypes::SchemaRef;
+use datafusion::physical_plan::ExecutionPlan;
 use serde::Deserialize;
 use serde::Serialize;
 
 use crate::analysis::events::Events;
-use crate::analysis::events::in_condition;
 use crate::analysis::ground::Ground;
 use crate::analysis::ground::Scope;
 use crate::analysis::ground::ScopeWords;
-use crate::analysis::history::select;
 use crate::analysis::table::Table;
+use crate::analysis::values::Values;
+use crate::analysis::walk::Event;
+use crate::analysis::walk::Walk;
+use crate::analysis::walk::WalkExec;
+use crate::analysis::wanted::Kind;
+use crate::analysis::wanted::Wanted;
 use crate::error::Error;
 use crate::error::Result;
-use crate::quote::literal;
 use crate::sequence::lifecycle::State;
 use crate::sequence::lifecycle::visit_states;
-use crate::time::Day;
 use crate::time::Micros;
 use crate::time::Period;
 use crate::time::periods::Periods;
@@ -46,113 +48,194 @@ pub struct ActivityRequest {
     pub segment: Option<String>,
 }
 
-impl ActivityRequest {
-    fn scope(&self, ground: &Ground<'_>) -> Result<Scope> {
-        ground.scope(ScopeWords {
-            from: self.from.as_deref(),
-            to: self.to.as_deref(),
-            as_of: self.as_of.as_deref(),
-            zone: self.zone.as_deref(),
-            segment: self.segment.as_deref(),
-        })
-    }
-
-    /// Person and number of each period in which the person was active, in order.
-    async fn active(
-        &self,
-        ground: &Ground<'_>,
-        scope: &Scope,
-        from: Option<Micros>,
-    ) -> Result<Vec<(i64, i64)>> {
-        let zone = literal(scope.zone.name());
-        let columns = format!("DISTINCT \"personId\", local_day(\"occurredTime\", {zone}) AS \"date\"");
-        let sql = select(&columns, &self.events, (from, scope.end()), scope, None)?;
-        let said = |error| in_condition(self.events.said(), error);
-        let mut rows = ground.session.ask(&sql).await.map_err(said)?;
-        let mut active = Vec::new();
-        while let Some(batch) = rows.next().await {
-            let batch = batch.map_err(said)?;
-            let persons = batch.column(0).as_primitive::<Int64Type>().values();
-            let days = batch.column(1).as_primitive::<Date32Type>().values();
-            active
-                .extend(persons.iter().zip(days).map(|(person, day)| (*person, self.per.of_day(Day(*day)))));
-        }
-        active.sort_unstable();
-        active.dedup();
-        Ok(active)
-    }
+/// Which of the two questions is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Lifecycle,
+    Stickiness,
 }
 
-/// How many persons are new, return, come back and fall silent in each period.
-pub(crate) async fn lifecycle(request: &ActivityRequest, ground: &Ground<'_>) -> Result<RecordBatch> {
-    let scope = request.scope(ground)?;
-    let mut periods = Periods::new(request.per, scope.zone);
+/// The question with everything looked up.
+#[derive(Debug)]
+struct Activity {
+    request: ActivityRequest,
+    asked: Asked,
+    scope: Scope,
+    schema: SchemaRef,
+}
+
+/// What one thread has found.
+#[derive(Debug)]
+struct Part {
+    periods: Periods,
+    active: Vec<i64>,
+    /// New, returning, resurrecting and dormant persons of each period.
+    states: BTreeMap<i64, [i64; 4]>,
+    /// The first and the last period with events.
+    bounds: Option<(i64, i64)>,
+    /// Persons who were active in so many periods.
+    exactly: BTreeMap<usize, i64>,
+}
+
+/// The columns of the answer.
+pub(crate) fn schema(request: &ActivityRequest, asked: Asked) -> Result<SchemaRef> {
+    let schema = Arc::new(Schema::empty());
+    let activity = Activity { request: request.clone(), asked, scope: Scope::open(), schema };
+    Ok(activity.answer(Vec::new(), &mut Values::default())?.schema())
+}
+
+pub(crate) async fn plan(
+    request: &ActivityRequest,
+    asked: Asked,
+    ground: &Ground,
+    schema: SchemaRef,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let scope = ground.scope(ScopeWords {
+        from: request.from.as_deref(),
+        to: request.to.as_deref(),
+        as_of: request.as_of.as_deref(),
+        zone: request.zone.as_deref(),
+        segment: request.segment.as_deref(),
+    })?;
     // Who is new is known from all of history.
-    let active = request.active(ground, &scope, None).await?;
-    let first = scope.from.map(|from| periods.index(from)).or(active.iter().map(|one| one.1).min());
-    let last =
-        scope.end().map(|end| periods.index(Micros(end.0 - 1))).or(active.iter().map(|one| one.1).max());
-    let mut counts: BTreeMap<i64, [i64; 4]> = BTreeMap::new();
-    if let (Some(first), Some(last)) = (first, last) {
-        if last - first > MOST_PERIODS {
-            return Err(Error::invalid(format!(
-                "there are more than {MOST_PERIODS} periods; take longer ones (PER …) or a shorter range"
-            )));
+    let from = scope.from.filter(|_| asked == Asked::Stickiness);
+    let kinds = vec![Kind { events: &request.events, from, to: scope.end(), value: None }];
+    let only = ground.chosen(&scope).await?;
+    let planned = Wanted { kinds, only }.plan(ground).await?;
+    let activity = Activity { request: request.clone(), asked, scope, schema };
+    Ok(Arc::new(WalkExec::new(Arc::new(activity), planned)))
+}
+
+impl Walk for Activity {
+    type Part = Part;
+
+    fn name(&self) -> &'static str {
+        match self.asked {
+            Asked::Lifecycle => "LifecycleExec",
+            Asked::Stickiness => "StickinessExec",
         }
-        counts.extend((first..=last).map(|period| (period, [0; 4])));
     }
-    for of_person in active.chunk_by(|one, next| one.0 == next.0) {
-        let of_person: Vec<i64> = of_person.iter().map(|one| one.1).collect();
-        visit_states(&of_person, |period, state| {
-            let at = match state {
-                State::New => 0,
-                State::Returning => 1,
-                State::Resurrecting => 2,
-                State::Dormant => 3,
-            };
-            if let Some(counts) = counts.get_mut(&period) {
-                counts[at] += 1;
+
+    fn said(&self) -> String {
+        format!("{}, per {}", self.request.events.said(), self.request.per.name())
+    }
+
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn part(&self) -> Part {
+        Part {
+            periods: Periods::new(self.request.per, self.scope.zone),
+            active: Vec::new(),
+            states: BTreeMap::new(),
+            bounds: None,
+            exactly: BTreeMap::new(),
+        }
+    }
+
+    fn person(&self, part: &mut Part, _person: i64, events: &[Event]) {
+        let Part { periods, active, states, bounds, exactly } = part;
+        active.clear();
+        for event in events {
+            let period = periods.index(Micros(event.at));
+            if active.last() != Some(&period) {
+                active.push(period);
             }
-        });
+        }
+        // Where clocks go back over midnight, a later moment may have the date before.
+        active.sort_unstable();
+        active.dedup();
+        let (Some(first), Some(last)) = (active.first(), active.last()) else { return };
+        let known = bounds.get_or_insert((*first, *last));
+        *known = (known.0.min(*first), known.1.max(*last));
+        match self.asked {
+            Asked::Stickiness => *exactly.entry(active.len()).or_default() += 1,
+            Asked::Lifecycle => visit_states(active, |period, state| {
+                let at = match state {
+                    State::New => 0,
+                    State::Returning => 1,
+                    State::Resurrecting => 2,
+                    State::Dormant => 3,
+                };
+                states.entry(period).or_default()[at] += 1;
+            }),
+        }
     }
-    let column = |at: usize| counts.values().map(move |counts| Some(counts[at]));
-    let complete = |period: &i64| periods.start(period + 1) <= scope.as_of;
-    Table::default()
-        .days(request.per.name(), counts.keys().map(|period| Some(request.per.first_day(*period))))
-        .numbers("new", column(0))
-        .numbers("returning", column(1))
-        .numbers("resurrecting", column(2))
-        .numbers("dormant", column(3))
-        .flags("complete", counts.keys().map(complete))
-        .batch()
+
+    fn bytes(&self, part: &Part) -> usize {
+        (part.states.len() + part.exactly.len()) * 64
+    }
+
+    fn answer(&self, parts: Vec<Part>, _values: &mut Values) -> Result<RecordBatch> {
+        match self.asked {
+            Asked::Lifecycle => self.lifecycle(&parts),
+            Asked::Stickiness => self.stickiness(&parts),
+        }
+    }
 }
 
 const MOST_PERIODS: i64 = 100_000;
 
-/// How many persons were active in exactly, and in at least, so many periods of the range.
-pub(crate) async fn stickiness(request: &ActivityRequest, ground: &Ground<'_>) -> Result<RecordBatch> {
-    let scope = request.scope(ground)?;
-    let active = request.active(ground, &scope, scope.from).await?;
-    let mut exactly: BTreeMap<usize, i64> = BTreeMap::new();
-    for of_person in active.chunk_by(|one, next| one.0 == next.0) {
-        *exactly.entry(of_person.len()).or_default() += 1;
+impl Activity {
+    /// How many persons are new, return, come back and fall silent in each period.
+    fn lifecycle(&self, parts: &[Part]) -> Result<RecordBatch> {
+        let (scope, per) = (&self.scope, self.request.per);
+        let mut periods = Periods::new(per, scope.zone);
+        let bounds = || parts.iter().filter_map(|part| part.bounds);
+        let first = scope.from.map(|from| periods.index(from)).or(bounds().map(|one| one.0).min());
+        let end = scope.end().map(|end| periods.index(Micros(end.0 - 1)));
+        let last = end.or(bounds().map(|one| one.1).max());
+        let mut counts: BTreeMap<i64, [i64; 4]> = BTreeMap::new();
+        if let (Some(first), Some(last)) = (first, last) {
+            if last - first > MOST_PERIODS {
+                return Err(Error::invalid(format!(
+                    "there are more than {MOST_PERIODS} periods; take longer ones (PER …) or a shorter range"
+                )));
+            }
+            counts.extend((first..=last).map(|period| (period, [0; 4])));
+        }
+        for (period, states) in parts.iter().flat_map(|part| &part.states) {
+            if let Some(counts) = counts.get_mut(period) {
+                counts.iter_mut().zip(states).for_each(|(sum, more)| *sum += more);
+            }
+        }
+        let column = |at: usize| counts.values().map(move |counts| Some(counts[at]));
+        let complete = |period: &i64| periods.start(period + 1) <= scope.as_of;
+        Table::default()
+            .days(per.name(), counts.keys().map(|period| Some(per.first_day(*period))))
+            .numbers("new", column(0))
+            .numbers("returning", column(1))
+            .numbers("resurrecting", column(2))
+            .numbers("dormant", column(3))
+            .flags("complete", counts.keys().map(complete))
+            .batch()
     }
-    let most = exactly.keys().next_back().copied().unwrap_or_default();
-    let all: i64 = exactly.values().sum();
-    let mut at_least = all;
-    let mut rows = Vec::with_capacity(most);
-    for periods in 1..=most {
-        let persons = exactly.get(&periods).copied().unwrap_or_default();
-        rows.push((periods, persons, at_least));
-        at_least -= persons;
+
+    /// How many persons were active in exactly, and in at least, so many periods of the range.
+    fn stickiness(&self, parts: &[Part]) -> Result<RecordBatch> {
+        let mut exactly: BTreeMap<usize, i64> = BTreeMap::new();
+        for (periods, persons) in parts.iter().flat_map(|part| &part.exactly) {
+            *exactly.entry(*periods).or_default() += persons;
+        }
+        let most = exactly.keys().next_back().copied().unwrap_or_default();
+        let all: i64 = exactly.values().sum();
+        let mut at_least = all;
+        let mut rows = Vec::with_capacity(most);
+        for periods in 1..=most {
+            let persons = exactly.get(&periods).copied().unwrap_or_default();
+            rows.push((periods, persons, at_least));
+            at_least -= persons;
+        }
+        let share = |at_least: i64| format!("{:.1}%", 100.0 * at_least as f64 / all as f64);
+        Table::default()
+            .numbers(
+                format!("{}s", self.request.per.name()),
+                rows.iter().map(|row| i64::try_from(row.0).ok()),
+            )
+            .numbers("persons", rows.iter().map(|row| Some(row.1)))
+            .numbers("persons_at_least", rows.iter().map(|row| Some(row.2)))
+            .texts("share_at_least", rows.iter().map(|row| Some(share(row.2))))
+            .batch()
     }
-    Table::default()
-        .numbers(format!("{}s", request.per.name()), rows.iter().map(|row| i64::try_from(row.0).ok()))
-        .numbers("persons", rows.iter().map(|row| Some(row.1)))
-        .numbers("persons_at_least", rows.iter().map(|row| Some(row.2)))
-        .texts(
-            "share_at_least",
-            rows.iter().map(|row| Some(format!("{:.1}%", 100.0 * row.2 as f64 / all as f64))),
-        )
-        .batch()
 }

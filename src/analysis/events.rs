@@ -63,8 +63,29 @@ pub(crate) fn heading(expression: &str) -> String {
     inner.filter(|inner| !inner.contains('"')).unwrap_or(expression).to_owned()
 }
 
+/// A field of a list that an `any(…)` asks about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct EntryField {
+    pub(crate) list: String,
+    pub(crate) field: String,
+}
+
+/// A condition with its `any(…)` spelled out, and the fields that they ask about; nothing when it has none.
+pub(crate) fn entries(text: &str) -> Result<Option<(String, Vec<EntryField>)>> {
+    if any_by_name(text) == text {
+        return Ok(None);
+    }
+    let mut fields = Vec::new();
+    let spelled = spell(text, &mut fields)?;
+    Ok((!fields.is_empty()).then_some((spelled, fields)))
+}
+
 /// One expression of SQL, checked to be one, with `any(…)` spelled out.
 pub(crate) fn condition(text: &str) -> Result<String> {
+    spell(text, &mut Vec::new())
+}
+
+fn spell(text: &str, fields: &mut Vec<EntryField>) -> Result<String> {
     let dialect = DuckDbDialect {};
     let parsed = Parser::new(&dialect).try_with_sql(&any_by_name(text)).and_then(|mut parser| {
         let found = parser.parse_expr()?;
@@ -78,7 +99,7 @@ pub(crate) fn condition(text: &str) -> Result<String> {
     })?;
     let mut fault = None;
     let _: ControlFlow<()> = visit_expressions_mut(&mut found, |one| {
-        match any_match(one) {
+        match any_match(one, fields) {
             Ok(Some(spelled)) => *one = spelled,
             Ok(None) => {}
             Err(error) => fault = Some(error),
@@ -91,8 +112,22 @@ pub(crate) fn condition(text: &str) -> Result<String> {
     }
 }
 
-/// The name under which `any` passes the parser, for which `AND any(…)` and `= any(…)` are alike.
-const ANY: &str = "_any";
+/// The name under which `any` passes the parser, for which `AND any(…)` and `= any(…)` are alike; as long as `any`, so
+/// that places in the text stay what they are.
+const ANY: &str = "_an";
+
+/// Whether a token is an `any` that asks about the entries of a list; `before` and `after` are its neighbours.
+pub(crate) fn is_any(token: &Token, before: Option<&Token>, after: Option<&Token>) -> bool {
+    let is_word = matches!(token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("any"));
+    let compares =
+        matches!(before, Some(Token::Eq | Token::Neq | Token::Lt | Token::LtEq | Token::Gt | Token::GtEq));
+    is_word && after == Some(&Token::LParen) && !compares
+}
+
+/// The token that takes the place of such an `any` before a text is parsed.
+pub(crate) fn any_token() -> Token {
+    Token::make_word(ANY, None)
+}
 
 /// The same text with every `any(` that is no comparison with an array called [`ANY`].
 fn any_by_name(text: &str) -> String {
@@ -100,15 +135,10 @@ fn any_by_name(text: &str) -> String {
         return text.to_owned();
     };
     let said = |token: &Token| !matches!(token, Token::Whitespace(_));
-    let mut spelled = String::with_capacity(text.len() + 1);
+    let mut spelled = String::with_capacity(text.len());
     for (at, token) in tokens.iter().enumerate() {
-        let is_any = matches!(token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("any"));
-        let is_call = tokens[at + 1..].iter().find(|one| said(one)) == Some(&Token::LParen);
-        let compares = matches!(
-            tokens[..at].iter().rev().find(|one| said(one)),
-            Some(Token::Eq | Token::Neq | Token::Lt | Token::LtEq | Token::Gt | Token::GtEq)
-        );
-        if is_any && is_call && !compares {
+        let before = tokens[..at].iter().rev().find(|one| said(one));
+        if is_any(token, before, tokens[at + 1..].iter().find(|one| said(one))) {
             spelled.push_str(ANY);
         } else {
             spelled.push_str(&token.to_string());
@@ -121,7 +151,7 @@ fn any_by_name(text: &str) -> String {
 const ENTRY: &str = "_entry";
 
 /// `any(seats.price > 100)` as `array_any_match(seats, _entry -> _entry['price'] > 100)`; nothing for anything else.
-fn any_match(found: &Expr) -> Result<Option<Expr>> {
+fn any_match(found: &Expr, fields: &mut Vec<EntryField>) -> Result<Option<Expr>> {
     let Expr::Function(function) = found else { return Ok(None) };
     if function.name.to_string() != ANY {
         return Ok(None);
@@ -143,10 +173,10 @@ fn any_match(found: &Expr) -> Result<Option<Expr>> {
         if let Expr::CompoundIdentifier(parts) = one
             && let [list, field] = parts.as_slice()
         {
-            let list = quoted(&list.value);
-            mixed |= of.as_ref().is_some_and(|known| *known != list);
+            mixed |= of.as_ref().is_some_and(|known| *known != list.value);
             let text = format!("{ENTRY}[{}]", literal(&field.value));
-            of = Some(list);
+            of = Some(list.value.clone());
+            fields.push(EntryField { list: list.value.clone(), field: field.value.clone() });
             if let Ok(spelled) = parse(&text) {
                 *one = spelled;
             }
@@ -154,7 +184,7 @@ fn any_match(found: &Expr) -> Result<Option<Expr>> {
         ControlFlow::Continue(())
     });
     let Some(list) = of.filter(|_| !mixed) else { return Err(wrong()) };
-    parse(&format!("array_any_match({list}, {ENTRY} -> {inner})")).map(Some).map_err(|_| wrong())
+    parse(&format!("array_any_match({}, {ENTRY} -> {inner})", quoted(&list))).map(Some).map_err(|_| wrong())
 }
 
 fn parse(text: &str) -> std::result::Result<Expr, datafusion::sql::sqlparser::parser::ParserError> {

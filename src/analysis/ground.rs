@@ -1,8 +1,23 @@
-//! `Ground`: what a question stands on: a session over one snapshot, the time it is asked at, and the zone of its days.
+//! `Ground`: what a question stands on: the tables of one snapshot, the time it is asked at, and the zone of its days.
 
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
+use datafusion::common::config::Dialect;
+use datafusion::execution::SessionState;
+use datafusion::physical_plan::ExecutionPlan;
+use futures::StreamExt;
+
+use crate::analysis::bits::Bits;
+use crate::analysis::events::Events;
 use crate::error::Error;
 use crate::error::Result;
+use crate::query::Rows;
 use crate::query::Session;
+use crate::query::ask;
+use crate::query::plan_of;
 use crate::quote::literal;
 use crate::quote::quoted;
 use crate::time::Micros;
@@ -11,12 +26,19 @@ use crate::time::parse_instant;
 use crate::time::parse_zone;
 
 /// What every question needs besides itself.
-#[derive(Clone, Copy, Debug)]
-pub struct Ground<'a> {
-    pub session: &'a Session,
+#[derive(Clone)]
+pub struct Ground {
+    /// The snapshot's tables, with functions and limits.
+    pub(crate) state: SessionState,
     pub now: Micros,
     /// The zone of days where the question names none.
     pub zone: Zone,
+}
+
+impl fmt::Debug for Ground {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ground").field("now", &self.now).field("zone", &self.zone).finish_non_exhaustive()
+    }
 }
 
 /// The time and the persons that a question is limited to, understood.
@@ -28,7 +50,7 @@ pub(crate) struct Scope {
     /// The moment as of which the question is asked, and whether events from then on are left out.
     pub(crate) as_of: Micros,
     pub(crate) until: Option<Micros>,
-    segment: Option<String>,
+    pub(crate) segment: Option<String>,
 }
 
 /// The words of a request that make a [`Scope`].
@@ -41,7 +63,44 @@ pub(crate) struct ScopeWords<'a> {
     pub(crate) segment: Option<&'a str>,
 }
 
-impl Ground<'_> {
+impl Ground {
+    pub fn over(session: &Session, now: Micros, zone: Zone) -> Self {
+        Self::within(session.state(), now, zone)
+    }
+
+    /// Conditions may use functions of functions (`x -> x > 1`), which only one dialect can say.
+    pub(crate) fn within(mut state: SessionState, now: Micros, zone: Zone) -> Self {
+        state.config_mut().options_mut().sql_parser.dialect = Dialect::DuckDB;
+        Self { state, now, zone }
+    }
+
+    /// The rows of a question in SQL.
+    pub(crate) async fn ask(&self, sql: &str) -> Result<Rows> {
+        ask(&self.state, sql).await
+    }
+
+    /// The plan of a question in SQL.
+    pub(crate) async fn plan(&self, sql: &str) -> Result<Arc<dyn ExecutionPlan>> {
+        plan_of(&self.state, sql).await
+    }
+
+    /// The persons of the scope's segment, if it has one.
+    pub(crate) async fn chosen(&self, scope: &Scope) -> Result<Option<Arc<Bits>>> {
+        let Some(name) = &scope.segment else { return Ok(None) };
+        let sql = format!("SELECT \"personId\" FROM segments.{}", quoted(name));
+        Ok(Some(Arc::new(self.persons_of(&sql).await?)))
+    }
+
+    /// The persons in the first column of an answer.
+    pub(crate) async fn persons_of(&self, sql: &str) -> Result<Bits> {
+        let mut rows = self.ask(sql).await?;
+        let mut persons = Bits::default();
+        while let Some(batch) = rows.next().await.transpose()? {
+            batch.column(0).as_primitive::<Int64Type>().values().iter().for_each(|one| persons.insert(*one));
+        }
+        Ok(persons)
+    }
+
     pub(crate) fn scope(&self, words: ScopeWords<'_>) -> Result<Scope> {
         let zone = words.zone.map_or(Ok(self.zone), parse_zone)?;
         let at = |name: &str, text: Option<&str>| text.map(|text| moment(name, text, zone)).transpose();
@@ -66,6 +125,11 @@ impl Ground<'_> {
 }
 
 impl Scope {
+    /// Everything, as far as it goes.
+    pub(crate) fn open() -> Self {
+        Self { zone: Zone::UTC, from: None, to: None, as_of: Micros(i64::MAX), until: None, segment: None }
+    }
+
     /// The end of the range that starts are counted in.
     pub(crate) fn end(&self) -> Option<Micros> {
         match (self.to, self.until) {
@@ -75,9 +139,26 @@ impl Scope {
     }
 
     /// The condition that limits rows to the persons asked about.
-    pub(crate) fn persons(&self) -> Option<String> {
-        let name = self.segment.as_ref()?;
-        Some(format!("\"personId\" IN (SELECT \"personId\" FROM segments.{})", quoted(name)))
+    fn persons(&self) -> Option<String> {
+        Some(format!(
+            "\"personId\" IN (SELECT \"personId\" FROM segments.{})",
+            quoted(self.segment.as_ref()?)
+        ))
+    }
+
+    /// `SELECT columns FROM the events WHERE their condition, the time, the persons of the scope and more`.
+    pub(crate) fn select(
+        &self,
+        columns: &str,
+        events: &Events,
+        range: (Option<Micros>, Option<Micros>),
+        more: Option<String>,
+    ) -> Result<String> {
+        let condition = events.condition()?.map(|condition| format!("({condition})"));
+        let parts = [condition, between(range.0, range.1), self.persons(), more];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        let filter = if parts.is_empty() { String::new() } else { format!(" WHERE {}", parts.join(" AND ")) };
+        Ok(format!("SELECT {columns} FROM {}{filter}", events.table()))
     }
 }
 
@@ -93,7 +174,7 @@ pub(crate) fn timestamp(at: Micros) -> String {
 }
 
 /// The condition that a time lies from one moment up to, and without, another.
-pub(crate) fn between(from: Option<Micros>, to: Option<Micros>) -> Option<String> {
+fn between(from: Option<Micros>, to: Option<Micros>) -> Option<String> {
     let parts = [
         from.map(|at| format!("\"occurredTime\" >= {}", timestamp(at))),
         to.map(|at| format!("\"occurredTime\" < {}", timestamp(at))),

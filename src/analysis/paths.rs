@@ -1,23 +1,27 @@
 //! Paths: what persons do next after an event, or did before one, as a tree of the most frequent steps.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::physical_plan::ExecutionPlan;
 use serde::Deserialize;
 use serde::Serialize;
 
 use crate::analysis::events::Events;
 use crate::analysis::ground::Ground;
 use crate::analysis::ground::ScopeWords;
-use crate::analysis::history::Hit;
-use crate::analysis::history::Values;
-use crate::analysis::history::Wanted;
-use crate::analysis::history::first_hits;
-use crate::analysis::history::hits;
-use crate::analysis::history::take_person;
 use crate::analysis::segment::Span;
 use crate::analysis::segment::SpanUnit;
 use crate::analysis::table::Table;
+use crate::analysis::values::NULL;
+use crate::analysis::values::Values;
+use crate::analysis::walk::Event;
+use crate::analysis::walk::Walk;
+use crate::analysis::walk::WalkExec;
+use crate::analysis::wanted::Kind;
+use crate::analysis::wanted::Wanted;
 use crate::error::Error;
 use crate::error::Result;
 use crate::quote::literal;
@@ -64,6 +68,12 @@ pub struct PathsRequest {
 /// The most steps: a tree that is wider than a screen says nothing.
 const MOST_STEPS: usize = 20;
 
+/// What an event may be: the anchor, or (any other bit) a step.
+const ANCHOR: u64 = 1;
+
+/// The label of an anchor that is no step's.
+const NONE: u32 = u32::MAX;
+
 /// A node of the tree: how many persons came here, after how long, and where they went.
 #[derive(Debug, Default)]
 struct Node {
@@ -79,6 +89,13 @@ impl Node {
             node.add(rest);
         }
     }
+
+    fn unite(&mut self, mut other: Self) {
+        self.times.append(&mut other.times);
+        for (label, node) in other.next {
+            self.next.entry(label).or_default().unite(node);
+        }
+    }
 }
 
 /// A line of the answer.
@@ -91,7 +108,23 @@ struct Line {
     times: Vec<i64>,
 }
 
-pub(crate) async fn answer(request: &PathsRequest, ground: &Ground<'_>) -> Result<RecordBatch> {
+/// The question with everything looked up.
+#[derive(Debug)]
+struct Paths {
+    request: PathsRequest,
+    reach: Reach,
+    schema: SchemaRef,
+}
+
+/// What one thread has found.
+#[derive(Debug, Default)]
+struct Part {
+    root: Node,
+    steps: usize,
+}
+
+/// The columns of the answer.
+pub(crate) fn schema(request: &PathsRequest) -> Result<SchemaRef> {
     let steps = request.steps.unwrap_or(3);
     if !(1..=MOST_STEPS).contains(&steps) {
         return Err(Error::invalid(format!("a path has 1 to {MOST_STEPS} steps, not {steps}")));
@@ -99,6 +132,21 @@ pub(crate) async fn answer(request: &PathsRequest, ground: &Ground<'_>) -> Resul
     if request.by.is_some() && request.through.is_empty() {
         return Err(Error::invalid("BY needs THROUGH: the events that have what it names"));
     }
+    if request.through.len() > MOST_THROUGH {
+        let many = request.through.len();
+        return Err(Error::invalid(format!("THROUGH names up to {MOST_THROUGH} events, not {many}")));
+    }
+    Ok(table(&[])?.schema())
+}
+
+/// Each kind of event is a bit, and the anchor is one.
+const MOST_THROUGH: usize = 63;
+
+pub(crate) async fn plan(
+    request: &PathsRequest,
+    ground: &Ground,
+    schema: SchemaRef,
+) -> Result<Arc<dyn ExecutionPlan>> {
     let scope = ground.scope(ScopeWords {
         from: request.from.as_deref(),
         to: request.to.as_deref(),
@@ -106,65 +154,91 @@ pub(crate) async fn answer(request: &PathsRequest, ground: &Ground<'_>) -> Resul
         zone: request.zone.as_deref(),
         segment: request.segment.as_deref(),
     })?;
-    let reach =
-        Reach { steps, window: request.within.unwrap_or(Span { count: 1, unit: SpanUnit::Days }).micros() };
-    let mut values = Values::new();
-    let wanted = Wanted { events: &request.anchor, from: scope.from, to: scope.end(), value: None };
-    let mut anchors = first_hits(ground, &scope, wanted, &mut values).await?;
-    if request.by.is_none() {
-        let label = values.number(Some(&request.anchor.event));
-        anchors.iter_mut().for_each(|hit| hit.value = label);
-    }
-    let stops = stops(request, ground, &scope, &mut values).await?;
-    let mut root = Node::default();
-    let mut left = stops.as_slice();
-    for anchor in &anchors {
-        let of_person = take_person(&mut left, anchor.person);
-        let place = of_person.partition_point(|hit| (hit.at, hit.seq) <= (anchor.at, anchor.seq));
-        let stop = |hit: &Hit| Stop { at: hit.at, label: hit.value };
-        let found = if request.to_it {
-            let before = of_person[..place].iter().rev().filter(|hit| hit.seq != anchor.seq);
-            path(reach, stop(anchor), before.map(stop))
-        } else {
-            path(reach, stop(anchor), of_person[place..].iter().map(stop))
-        };
-        root.times.push(0);
-        root.add(&found);
-    }
-    let mut lines = Vec::new();
-    let name = request.anchor.said().to_owned();
-    lines.push(Line {
-        step: 0,
-        tree: name.clone(),
-        path: name.clone(),
-        persons: root.times.len(),
-        of_before: root.times.len(),
-        times: Vec::new(),
-    });
-    let drawing = Drawing { request, values: &values, steps };
-    drawing.branches(root, 1, "", &name, &mut lines);
-    table(&lines)
-}
-
-/// All events that may be steps, in order, with what they are called.
-async fn stops(
-    request: &PathsRequest,
-    ground: &Ground<'_>,
-    scope: &crate::analysis::ground::Scope,
-    values: &mut Values,
-) -> Result<Vec<Hit>> {
+    let window = request.within.unwrap_or(Span { count: 1, unit: SpanUnit::Days }).micros();
     let any = [Events::of("*")];
     let through = if request.through.is_empty() { &any[..] } else { &request.through };
-    let mut stops = Vec::new();
-    for events in through {
-        let name = if events.event == "*" { "\"definitionId\"".to_owned() } else { literal(&events.event) };
-        let value = request.by.clone().unwrap_or(name);
-        let wanted = Wanted { events, from: None, to: scope.until, value: Some(&value) };
-        stops.extend(hits(ground, scope, wanted, values).await?);
+    let names: Vec<String> = through
+        .iter()
+        .map(|events| match &request.by {
+            Some(by) => by.clone(),
+            None if events.event == "*" => "\"definitionId\"".to_owned(),
+            None => literal(&events.event),
+        })
+        .collect();
+    let mut kinds = vec![Kind { events: &request.anchor, from: scope.from, to: scope.end(), value: None }];
+    for (events, name) in through.iter().zip(&names) {
+        kinds.push(Kind { events, from: None, to: scope.until, value: Some(name) });
     }
-    stops.sort_unstable();
-    stops.dedup_by_key(|hit| (hit.person, hit.at, hit.seq));
-    Ok(stops)
+    let only = ground.chosen(&scope).await?;
+    let planned = Wanted { kinds, only }.plan(ground).await?;
+    let reach = Reach { steps: request.steps.unwrap_or(3), window };
+    let paths = Paths { request: request.clone(), reach, schema };
+    Ok(Arc::new(WalkExec::new(Arc::new(paths), planned)))
+}
+
+impl Walk for Paths {
+    type Part = Part;
+
+    fn name(&self) -> &'static str {
+        "PathsExec"
+    }
+
+    fn said(&self) -> String {
+        let direction = if self.request.to_it { "to" } else { "from" };
+        format!("{direction} {}, {} steps", self.request.anchor.said(), self.reach.steps)
+    }
+
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn part(&self) -> Part {
+        Part::default()
+    }
+
+    fn person(&self, part: &mut Part, _person: i64, events: &[Event]) {
+        let Some(place) = events.iter().position(|event| event.marks & ANCHOR != 0) else { return };
+        // Where steps are definitions, more of the anchor's own are part of it.
+        let label = match &self.request.by {
+            Some(_) => NULL,
+            None if self.request.anchor.event == "*" => NONE,
+            None => events[place].value,
+        };
+        let anchor = Stop { at: events[place].at, label };
+        let is_step = |event: &&Event| event.marks & !ANCHOR != 0;
+        let stop = |event: &Event| Stop { at: event.at, label: event.value };
+        let found = if self.request.to_it {
+            path(self.reach, anchor, events[..place].iter().rev().filter(is_step).map(stop))
+        } else {
+            path(self.reach, anchor, events[place + 1..].iter().filter(is_step).map(stop))
+        };
+        part.steps += found.len() + 1;
+        part.root.times.push(0);
+        part.root.add(&found);
+    }
+
+    fn bytes(&self, part: &Part) -> usize {
+        // In the worst case each step is a node of its own.
+        part.steps * (size_of::<Node>() + size_of::<i64>())
+    }
+
+    fn answer(&self, parts: Vec<Part>, values: &mut Values) -> Result<RecordBatch> {
+        let mut root = Node::default();
+        parts.into_iter().for_each(|part| root.unite(part.root));
+        let name = self.request.anchor.said().to_owned();
+        let persons = root.times.len();
+        let mut lines = vec![Line {
+            step: 0,
+            tree: name.clone(),
+            path: name.clone(),
+            persons,
+            of_before: persons,
+            times: Vec::new(),
+        }];
+        let drawing = Drawing { request: &self.request, values, steps: self.reach.steps };
+        drawing.branches(root, 1, "", &name, &mut lines);
+        table(&lines)
+    }
 }
 
 struct Drawing<'a> {

@@ -1,31 +1,43 @@
 //! Retention: of the persons who started in a period, how many came back after how many periods.
 
-use std::collections::BTreeMap;
+mod days;
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::Schema;
+use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use hashbrown::HashSet;
+use datafusion::physical_plan::ExecutionPlan;
+use futures::StreamExt;
+use hashbrown::HashMap;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::analysis::Analysis;
+use crate::analysis::answers::AnswerExec;
 use crate::analysis::events::Events;
 use crate::analysis::events::heading;
 use crate::analysis::ground::Ground;
 use crate::analysis::ground::Scope;
 use crate::analysis::ground::ScopeWords;
-use crate::analysis::history::Hit;
-use crate::analysis::history::Values;
-use crate::analysis::history::Wanted;
-use crate::analysis::history::first_hits;
-use crate::analysis::history::hits;
-use crate::analysis::history::take_person;
 use crate::analysis::table::Table;
+use crate::analysis::values::NULL;
+use crate::analysis::values::Values;
+use crate::analysis::walk::Event;
+use crate::analysis::walk::Walk;
+use crate::analysis::walk::WalkExec;
+use crate::analysis::wanted::Kind;
+use crate::analysis::wanted::Wanted;
 use crate::error::Error;
 use crate::error::Result;
+use crate::query::run;
 use crate::sequence::retention::Cells;
 use crate::sequence::retention::Moment;
 use crate::sequence::retention::Rules;
 use crate::sequence::retention::visit_cohorts;
 use crate::time::Day;
+use crate::time::Micros;
 use crate::time::Period;
 use crate::time::periods::Periods;
 
@@ -117,6 +129,16 @@ pub struct CellOf {
 }
 
 impl RetentionRequest {
+    fn scope(&self, ground: &Ground) -> Result<Scope> {
+        ground.scope(ScopeWords {
+            from: self.from.as_deref(),
+            to: self.to.as_deref(),
+            as_of: self.as_of.as_deref(),
+            zone: self.zone.as_deref(),
+            segment: self.segment.as_deref(),
+        })
+    }
+
     fn cells(&self) -> Result<Cells> {
         if !self.brackets.is_empty() {
             if self.brackets.len() < 2 || !self.brackets.is_sorted_by(|one, next| one < next) {
@@ -150,7 +172,7 @@ impl RetentionRequest {
 const MOST_PERIODS: u32 = 1_000;
 
 /// One cohort of one value of the breakdown.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 struct Cohort {
     persons: i64,
     returned: Vec<i64>,
@@ -160,122 +182,177 @@ struct Cohort {
 /// Cohorts with the numbers of their periods, in order.
 type Cohorts = Vec<(i64, Cohort)>;
 
+/// What an event may be: a start, a return, any event of the start's kind.
+const START: u64 = 1;
+const BACK: u64 = 2;
+const ANY: u64 = 4;
+
 /// The question with everything looked up.
-struct Plan<'a> {
-    request: &'a RetentionRequest,
+#[derive(Debug)]
+struct Retention {
+    request: RetentionRequest,
     rules: Rules,
     periods: Periods,
-    scope: Scope,
-    values: Values,
+    as_of: Micros,
+    /// The cohort and the cell whose persons are asked for.
+    listed: Option<(i64, Option<usize>)>,
+    schema: SchemaRef,
 }
 
-pub(crate) async fn answer(request: &RetentionRequest, ground: &Ground<'_>) -> Result<RecordBatch> {
+/// What one thread has found.
+#[derive(Debug)]
+struct Part {
+    periods: Periods,
+    cohorts: HashMap<(u32, i64), Cohort>,
+    listed: Vec<(i64, i64, u32)>,
+    starts: Vec<Moment>,
+    returns: Vec<Moment>,
+}
+
+/// The columns of the answer.
+pub(crate) fn schema(request: &RetentionRequest) -> Result<SchemaRef> {
     if request.same_value && request.by.is_none() {
         return Err(Error::invalid("SAME VALUE needs a BY: the value that the return shares with the start"));
     }
-    let words = ScopeWords {
-        from: request.from.as_deref(),
-        to: request.to.as_deref(),
-        as_of: request.as_of.as_deref(),
-        zone: request.zone.as_deref(),
-        segment: request.segment.as_deref(),
-    };
-    let scope = ground.scope(words)?;
-    let rules = Rules {
-        cells: request.cells()?,
-        rolling: request.rolling,
-        from: scope.from.map_or(i64::MIN, |at| at.0),
-        to: scope.end().map_or(i64::MAX, |at| at.0),
-        same_value: request.same_value,
-    };
-    let periods = Periods::new(request.per, scope.zone);
-    let mut plan = Plan { request, rules, periods, scope, values: Values::new() };
-    let starts = plan.starts(ground).await?;
-    let returns = plan.returns(ground, &starts).await?;
-    match &request.persons_of {
-        Some(cell) => plan.persons_of(cell, &starts, &returns),
-        None => plan.numbers(&starts, &returns),
-    }
+    let retention = Retention::new(request, &Scope::open(), Arc::new(Schema::empty()))?;
+    Ok(retention.answer(Vec::new(), &mut Values::default())?.schema())
 }
 
-impl Plan<'_> {
-    async fn starts(&mut self, ground: &Ground<'_>) -> Result<Vec<Hit>> {
-        let request = self.request;
-        let wanted =
-            Wanted { events: &request.start, from: None, to: self.scope.end(), value: request.by.as_deref() };
-        match request.entry {
-            Entry::Recurring => {
-                let wanted = Wanted { from: self.scope.from, ..wanted };
-                hits(ground, &self.scope, wanted, &mut self.values).await
-            }
-            Entry::FirstTime => first_hits(ground, &self.scope, wanted, &mut self.values).await,
+pub(crate) async fn plan(
+    request: &RetentionRequest,
+    ground: &Ground,
+    schema: SchemaRef,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let scope = request.scope(ground)?;
+    if days::answers(request, &scope) {
+        let question = Analysis::Retention(request.clone());
+        return Ok(Arc::new(AnswerExec::new(question, ground.clone(), schema)));
+    }
+    walk(request, ground, &scope, schema).await
+}
+
+/// The answer from indexes, where they can tell; else the walk's.
+pub(crate) async fn answer(request: &RetentionRequest, ground: &Ground) -> Result<RecordBatch> {
+    let (scope, schema) = (request.scope(ground)?, schema(request)?);
+    let retention = Retention::new(request, &scope, Arc::clone(&schema))?;
+    if let Some(cohorts) = days::cohorts(request, &retention.rules, &scope, ground).await? {
+        let cohorts = cohorts.into_iter().map(|(period, cohort)| ((NULL, period), cohort)).collect();
+        let part = Part { cohorts, ..retention.part() };
+        return retention.answer(vec![part], &mut Values::default());
+    }
+    let plan = Box::pin(walk(request, ground, &scope, schema)).await?;
+    let mut rows = run(&ground.state, plan)?;
+    let answer = rows.next().await.transpose()?;
+    answer.ok_or_else(|| Error::internal("a question had no answer"))
+}
+
+async fn walk(
+    request: &RetentionRequest,
+    ground: &Ground,
+    scope: &Scope,
+    schema: SchemaRef,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let retention = Retention::new(request, scope, schema)?;
+    let by = request.by.as_deref();
+    let any = Events::of(&request.start.event);
+    // Who starts for the first time is known from all of history.
+    let from = scope.from.filter(|_| request.entry == Entry::Recurring);
+    let start = Kind { events: &request.start, from, to: scope.end(), value: by };
+    let value = by.filter(|_| request.same_value);
+    let back = Kind { events: &request.back, from: scope.from, to: scope.until, value };
+    let mut kinds = vec![start, back];
+    if request.entry == Entry::FirstEver {
+        kinds.push(Kind { events: &any, from: None, to: scope.end(), value: None });
+    }
+    let only = ground.chosen(scope).await?;
+    let planned = Wanted { kinds, only }.plan(ground).await?;
+    Ok(Arc::new(WalkExec::new(Arc::new(retention), planned)))
+}
+
+impl Walk for Retention {
+    type Part = Part;
+
+    fn name(&self) -> &'static str {
+        "RetentionExec"
+    }
+
+    fn said(&self) -> String {
+        let RetentionRequest { start, back, per, .. } = &self.request;
+        format!("{} then {}, per {}", start.said(), back.said(), per.name())
+    }
+
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn part(&self) -> Part {
+        Part {
+            periods: self.periods.clone(),
+            cohorts: HashMap::new(),
+            listed: Vec::new(),
+            starts: Vec::new(),
+            returns: Vec::new(),
+        }
+    }
+
+    fn person(&self, part: &mut Part, person: i64, events: &[Event]) {
+        let Part { periods, cohorts, listed, starts, returns } = part;
+        // A place among the person's events tells them apart as well as a number does.
+        let moment = |(place, event): (i64, &Event)| Moment { at: event.at, seq: place, value: event.value };
+        let of = |mark: u64| (0..).zip(events).filter(move |(_, event)| event.marks & mark != 0);
+        starts.clear();
+        match self.request.entry {
+            Entry::Recurring => starts.extend(of(START).map(moment)),
+            Entry::FirstTime => starts.extend(of(START).next().map(moment)),
             Entry::FirstEver => {
-                let any = Events::of(&request.start.event);
-                let all = Wanted { events: &any, value: None, ..wanted };
-                let first = first_hits(ground, &self.scope, all, &mut self.values).await?;
-                let first: HashSet<i64> = first.iter().map(|hit| hit.seq).collect();
-                let mut matching = first_hits(ground, &self.scope, wanted, &mut self.values).await?;
-                matching.retain(|hit| first.contains(&hit.seq));
-                Ok(matching)
+                starts.extend(of(ANY).next().filter(|(_, event)| event.marks & START != 0).map(moment));
             }
         }
-    }
-
-    /// Returns of those who started in the range.
-    async fn returns(&mut self, ground: &Ground<'_>, starts: &[Hit]) -> Result<Vec<Hit>> {
-        let request = self.request;
-        let value = if request.same_value { request.by.as_deref() } else { None };
-        let wanted = Wanted { events: &request.back, from: self.scope.from, to: self.scope.until, value };
-        let rules = &self.rules;
-        let in_range = starts.iter().filter(|hit| rules.from <= hit.at && hit.at < rules.to);
-        let started: HashSet<i64> = in_range.map(|hit| hit.person).collect();
-        let mut found = Vec::new();
-        crate::analysis::history::each_hit(ground, &self.scope, wanted, &mut self.values, |hit| {
-            if started.contains(&hit.person) {
-                found.push(hit);
-            }
-        })
-        .await?;
-        found.sort_unstable();
-        Ok(found)
-    }
-
-    /// Visits every cohort of every person.
-    fn visit(&mut self, starts: &[Hit], returns: &[Hit], mut visit: impl FnMut(i64, i64, Moment, &[bool])) {
-        let (mut starts, mut returns) = (starts, returns);
-        let (mut entries, mut backs) = (Vec::new(), Vec::new());
-        while let Some(first) = starts.first() {
-            let person = first.person;
-            fill(&mut entries, take_person(&mut starts, person));
-            fill(&mut backs, take_person(&mut returns, person));
-            visit_cohorts(&self.rules, &mut self.periods, &entries, &backs, |cohort, start, reached| {
-                visit(person, cohort, start, reached);
-            });
+        if !starts.iter().any(|start| self.rules.from <= start.at && start.at < self.rules.to) {
+            return;
         }
-    }
-
-    fn numbers(&mut self, starts: &[Hit], returns: &[Hit]) -> Result<RecordBatch> {
-        let cells = self.rules.cells.len();
-        let mut cohorts: BTreeMap<(u32, i64), Cohort> = BTreeMap::new();
-        self.visit(starts, returns, |_, cohort, start, reached| {
-            let cohort = cohorts.entry((start.value, cohort)).or_insert_with(|| Cohort {
-                persons: 0,
-                returned: vec![0; cells],
-                complete: Vec::new(),
-            });
+        returns.clear();
+        returns.extend(of(BACK).map(moment));
+        visit_cohorts(&self.rules, periods, starts, returns, |cohort, start, reached| {
+            if let Some((wanted, cell)) = self.listed {
+                if cohort == wanted && cell.is_none_or(|cell| reached[cell]) {
+                    listed.push((person, start.at, start.value));
+                }
+                return;
+            }
+            let cohort = cohorts.entry((start.value, cohort)).or_default();
             cohort.persons += 1;
+            cohort.returned.resize(reached.len(), 0);
             for (count, reached) in cohort.returned.iter_mut().zip(reached) {
                 *count += i64::from(*reached);
             }
         });
+    }
+
+    fn bytes(&self, part: &Part) -> usize {
+        part.cohorts.len() * (self.rules.cells.len() * 9 + 128)
+            + part.listed.capacity() * size_of::<(i64, i64, u32)>()
+    }
+
+    fn answer(&self, parts: Vec<Part>, values: &mut Values) -> Result<RecordBatch> {
+        if self.listed.is_some() {
+            return self.persons(parts, values);
+        }
+        let mut cohorts: BTreeMap<(u32, i64), Cohort> = BTreeMap::new();
+        for (key, found) in parts.into_iter().flat_map(|part| part.cohorts) {
+            let cohort = cohorts.entry(key).or_default();
+            cohort.persons += found.persons;
+            cohort.returned.resize(found.returned.len(), 0);
+            cohort.returned.iter_mut().zip(found.returned).for_each(|(sum, more)| *sum += more);
+        }
         for ((_, cohort), found) in &mut cohorts {
-            let complete = |cell| self.rules.is_complete(*cohort, cell, self.scope.as_of.0, &self.periods);
-            found.complete = (0..cells).map(complete).collect();
+            let complete = |cell| self.rules.is_complete(*cohort, cell, self.as_of.0, &self.periods);
+            found.complete = (0..self.rules.cells.len()).map(complete).collect();
         }
         // In order of the value's text, where NULL comes last.
         let mut by_value: BTreeMap<(bool, Option<String>), Cohorts> = BTreeMap::new();
         for ((value, cohort), found) in cohorts {
-            let text = self.values.text(value).map(str::to_owned);
+            let text = values.text(value).map(str::to_owned);
             by_value.entry((text.is_none(), text)).or_default().push((cohort, found));
         }
         let by_value: Vec<_> = by_value.into_iter().map(|((_, text), cohorts)| (text, cohorts)).collect();
@@ -283,6 +360,28 @@ impl Plan<'_> {
             Shape::Triangle => self.triangle(&by_value),
             Shape::Cells => self.long(&by_value),
         }
+    }
+}
+
+impl Retention {
+    fn new(request: &RetentionRequest, scope: &Scope, schema: SchemaRef) -> Result<Self> {
+        let rules = Rules {
+            cells: request.cells()?,
+            rolling: request.rolling,
+            from: scope.from.map_or(i64::MIN, |at| at.0),
+            to: scope.end().map_or(i64::MAX, |at| at.0),
+            same_value: request.same_value,
+        };
+        let listed = match &request.persons_of {
+            None => None,
+            Some(cell) => {
+                let day: Day = cell.cohort.parse()?;
+                let place = cell.period.map(|period| place_of(&rules.cells, period)).transpose()?;
+                Some((request.per.of_day(day), place))
+            }
+        };
+        let periods = Periods::new(request.per, scope.zone);
+        Ok(Self { request: request.clone(), rules, periods, as_of: scope.as_of, listed, schema })
     }
 
     fn triangle(&self, by_value: &[(Option<String>, Cohorts)]) -> Result<RecordBatch> {
@@ -298,7 +397,7 @@ impl Plan<'_> {
                 sizes.push(Some(cohort.persons));
                 for (cell, column) in shown.iter_mut().enumerate() {
                     let (begins, _) = self.rules.cells.bounds(cell);
-                    let begun = self.periods.start(index + begins) < self.scope.as_of;
+                    let begun = self.periods.start(index + begins) < self.as_of;
                     let mark = if cohort.complete[cell] { "" } else { "*" };
                     let rate = percent(cohort.returned[cell], cohort.persons);
                     column.push((begun || cohort.returned[cell] > 0).then(|| format!("{rate}{mark}")));
@@ -357,40 +456,27 @@ impl Plan<'_> {
     }
 
     /// Who is in a cell, with the start that counted.
-    fn persons_of(&mut self, cell: &CellOf, starts: &[Hit], returns: &[Hit]) -> Result<RecordBatch> {
-        let day: Day = cell.cohort.parse()?;
-        let wanted = self.request.per.of_day(day);
-        let place = cell.period.map(|period| self.place_of(period)).transpose()?;
-        let mut found: Vec<(i64, i64, u32)> = Vec::new();
-        self.visit(starts, returns, |person, cohort, start, reached| {
-            if cohort == wanted && place.is_none_or(|place| reached[place]) {
-                found.push((person, start.at, start.value));
-            }
-        });
-        if let Some(value) = &cell.value {
-            found.retain(|(.., number)| self.values.text(*number) == Some(value));
+    fn persons(&self, parts: Vec<Part>, values: &Values) -> Result<RecordBatch> {
+        let mut found: Vec<(i64, i64, u32)> = parts.into_iter().flat_map(|part| part.listed).collect();
+        if let Some(value) = self.request.persons_of.as_ref().and_then(|cell| cell.value.as_deref()) {
+            found.retain(|(.., number)| values.text(*number) == Some(value));
         }
+        found.sort_unstable();
         let mut table = Table::default()
             .numbers("personId", found.iter().map(|one| Some(one.0)))
             .times("started", found.iter().map(|one| Some(one.1)));
         if let Some(by) = &self.request.by {
-            table = table.texts(heading(by), found.iter().map(|one| self.values.text(one.2)));
+            table = table.texts(heading(by), found.iter().map(|one| values.text(one.2)));
         }
         table.batch()
     }
-
-    fn place_of(&self, period: u32) -> Result<usize> {
-        let cells = &self.rules.cells;
-        (0..cells.len()).find(|cell| cells.bounds(*cell).0 == i64::from(period)).ok_or_else(|| {
-            let known: Vec<String> = (0..cells.len()).map(|cell| cells.bounds(cell).0.to_string()).collect();
-            Error::not_found(format!("no cell starts at period {period}; there are {}", known.join(", ")))
-        })
-    }
 }
 
-fn fill(moments: &mut Vec<Moment>, hits: &[Hit]) {
-    moments.clear();
-    moments.extend(hits.iter().map(|hit| Moment { at: hit.at, seq: hit.seq, value: hit.value }));
+fn place_of(cells: &Cells, period: u32) -> Result<usize> {
+    (0..cells.len()).find(|cell| cells.bounds(*cell).0 == i64::from(period)).ok_or_else(|| {
+        let known: Vec<String> = (0..cells.len()).map(|cell| cells.bounds(cell).0.to_string()).collect();
+        Error::not_found(format!("no cell starts at period {period}; there are {}", known.join(", ")))
+    })
 }
 
 /// Returned and started over the cohorts in which a cell is complete.

@@ -3,16 +3,17 @@
 mod attributes;
 mod audience;
 mod condition;
+mod counts;
+mod order;
 
-use arrow::array::AsArray;
 use arrow::array::RecordBatch;
-use arrow::datatypes::Int64Type;
-use futures::StreamExt;
+use arrow::datatypes::SchemaRef;
 use futures::future::BoxFuture;
 use roaring::RoaringTreemap;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::analysis::bits::Bits;
 use crate::analysis::events::Events;
 use crate::analysis::events::condition as checked;
 use crate::analysis::events::in_condition;
@@ -21,20 +22,14 @@ use crate::analysis::ground::Scope;
 use crate::analysis::ground::ScopeWords;
 use crate::analysis::ground::moment;
 use crate::analysis::ground::timestamp;
-use crate::analysis::history::Values;
-use crate::analysis::history::Wanted;
-use crate::analysis::history::each_hit;
-use crate::analysis::history::select;
 use crate::analysis::table::Table;
 use crate::error::Error;
 use crate::error::Result;
 use crate::quote::literal;
 use crate::quote::quoted;
-use crate::sequence::steps::Fit;
-use crate::sequence::steps::Order;
-use crate::sequence::steps::has_chain;
 use crate::time::Day;
 use crate::time::Micros;
+use crate::time::Zone;
 use crate::time::zones;
 
 pub use audience::Audience;
@@ -70,28 +65,45 @@ pub struct OverlapRequest {
     pub segments: Vec<String>,
 }
 
-pub(crate) async fn answer(request: &PersonsRequest, ground: &Ground<'_>) -> Result<RecordBatch> {
-    let persons = members(request, ground).await?;
-    Table::default().numbers("personId", persons.iter().map(|person| i64::try_from(person).ok())).batch()
+/// The columns of the persons of a condition.
+pub(crate) fn schema() -> Result<SchemaRef> {
+    Ok(table(&Bits::default())?.schema())
+}
+
+pub(crate) async fn answer(request: &PersonsRequest, ground: &Ground) -> Result<RecordBatch> {
+    table(&who(request, ground).await?)
+}
+
+fn table(persons: &Bits) -> Result<RecordBatch> {
+    Table::default().numbers("personId", persons.iter().map(Some)).batch()
+}
+
+/// The columns of an overlap.
+pub(crate) fn overlap_schema() -> Result<SchemaRef> {
+    Ok(overlaps(&[])?.schema())
 }
 
 /// Every pair of segments, and each with itself: how many persons, and how many are in both.
-pub(crate) async fn overlap(request: &OverlapRequest, ground: &Ground<'_>) -> Result<RecordBatch> {
+pub(crate) async fn overlap(request: &OverlapRequest, ground: &Ground) -> Result<RecordBatch> {
     let mut sets = Vec::new();
     for name in &request.segments {
         let sql = format!("SELECT \"personId\" FROM segments.{}", quoted(name));
-        sets.push((name, found(ground, &sql, name).await?));
+        sets.push((name.clone(), ground.persons_of(&sql).await.map_err(|error| in_condition(name, error))?));
     }
+    overlaps(&sets)
+}
+
+fn overlaps(sets: &[(String, Bits)]) -> Result<RecordBatch> {
     let pairs = || (0..sets.len()).flat_map(|one| (one..sets.len()).map(move |other| (one, other)));
     let size = |set: usize| i64::try_from(sets[set].1.len()).ok();
-    let both = |one: usize, other: usize| sets[one].1.intersection_len(&sets[other].1);
+    let both = |one: usize, other: usize| sets[one].1.common(&sets[other].1);
     let share = |(one, other): (usize, usize)| {
         let least = sets[one].1.len().min(sets[other].1.len());
         (least > 0).then(|| both(one, other) as f64 / least as f64)
     };
     Table::default()
-        .texts("segment", pairs().map(|(one, _)| Some(sets[one].0)))
-        .texts("other", pairs().map(|(_, other)| Some(sets[other].0)))
+        .texts("segment", pairs().map(|(one, _)| Some(&sets[one].0)))
+        .texts("other", pairs().map(|(_, other)| Some(&sets[other].0)))
         .numbers("persons", pairs().map(|(one, _)| size(one)))
         .numbers("other_persons", pairs().map(|(_, other)| size(other)))
         .numbers("both", pairs().map(|(one, other)| i64::try_from(both(one, other)).ok()))
@@ -99,111 +111,145 @@ pub(crate) async fn overlap(request: &OverlapRequest, ground: &Ground<'_>) -> Re
         .batch()
 }
 
+/// A query on attributes in the published form, as a condition in SQL on `persons` at a moment.
+pub fn persons_where(query: &serde_json::Value, now: Micros) -> Result<String> {
+    Ok(attributes::sql(query)?.replace(attributes::AS_OF, &timestamp(now)))
+}
+
 /// The persons for whom the request's condition holds.
-pub async fn members(request: &PersonsRequest, ground: &Ground<'_>) -> Result<RoaringTreemap> {
+pub async fn members(request: &PersonsRequest, ground: &Ground) -> Result<RoaringTreemap> {
+    Ok(who(request, ground).await?.iter().filter_map(|person| u64::try_from(person).ok()).collect())
+}
+
+async fn who(request: &PersonsRequest, ground: &Ground) -> Result<Bits> {
     let words = ScopeWords {
         as_of: request.as_of.as_deref(),
         zone: request.zone.as_deref(),
         ..ScopeWords::default()
     };
     let scope = ground.scope(words)?;
-    let mut asked = Asked { ground, scope, known: RoaringTreemap::new() };
+    let mut asked = Asked { ground, scope, known: Bits::default() };
     asked.known = asked.all_persons().await?;
-    Ok(asked.holds(&request.condition).await? & &asked.known)
+    let mut found = asked.holds(&request.condition, None).await?;
+    found.intersect(&asked.known);
+    Ok(found)
 }
 
 /// One evaluation.
 struct Asked<'a> {
-    ground: &'a Ground<'a>,
+    ground: &'a Ground,
     scope: Scope,
     /// Everybody who is known as of the moment asked about.
-    known: RoaringTreemap,
+    known: Bits,
 }
 
 impl Asked<'_> {
-    async fn all_persons(&self) -> Result<RoaringTreemap> {
-        let Some(until) = self.scope.until else {
-            return found(self.ground, "SELECT \"personId\" FROM persons", "persons").await;
-        };
+    async fn all_persons(&self) -> Result<Bits> {
+        let now = self.ground.persons_of("SELECT \"personId\" FROM persons").await?;
+        let Some(until) = self.scope.until else { return Ok(now) };
         let at = timestamp(until);
         let known = format!("SELECT \"personId\" FROM persons WHERE \"createdTime\" < {at}");
-        let seen = format!("SELECT DISTINCT \"personId\" FROM events WHERE \"occurredTime\" < {at}");
-        let now = found(self.ground, "SELECT \"personId\" FROM persons", "persons").await?;
-        let then = found(self.ground, &known, "persons").await? | found(self.ground, &seen, "events").await?;
-        Ok(then & now)
+        let seen = format!("SELECT \"personId\" FROM events WHERE \"occurredTime\" < {at}");
+        let mut then = self.ground.persons_of(&known).await?;
+        then.unite(&counts::persons(self.ground, &seen).await?);
+        then.intersect(&now);
+        Ok(then)
     }
 
-    fn holds<'b>(&'b self, condition: &'b Condition) -> BoxFuture<'b, Result<RoaringTreemap>> {
+    /// For whom it holds. Whoever is not among `of` (all, where that is left out) does not matter.
+    fn holds<'b>(&'b self, condition: &'b Condition, of: Option<&'b Bits>) -> BoxFuture<'b, Result<Bits>> {
         Box::pin(async move {
             Ok(match condition {
                 Condition::And(all) => {
-                    let mut set: Option<RoaringTreemap> = None;
-                    for one in all {
-                        let next = self.holds(one).await?;
-                        set = Some(set.map_or_else(|| next.clone(), |set| set & &next));
+                    // Orders of events are looked for last, and only among those whom the rest leaves.
+                    let (late, early): (Vec<_>, Vec<_>) = all.iter().partition(|one| one.has_order());
+                    let mut set = of.cloned();
+                    for one in early.into_iter().chain(late) {
+                        let next = self.holds(one, set.as_ref()).await?;
+                        set = Some(match set {
+                            None => next,
+                            Some(mut set) => {
+                                set.intersect(&next);
+                                set
+                            }
+                        });
                     }
                     set.unwrap_or_else(|| self.known.clone())
                 }
                 Condition::Or(any) => {
-                    let mut set = RoaringTreemap::new();
+                    let mut set = Bits::default();
                     for one in any {
-                        set |= self.holds(one).await?;
+                        set.unite(&self.holds(one, of).await?);
                     }
                     set
                 }
-                Condition::Not(inner) => &self.known - self.holds(inner).await?,
+                Condition::Not(inner) => self.without(&self.holds(inner, of).await?),
                 Condition::Persons(text) => {
-                    let text = checked(text).map_err(|error| in_condition("persons", error))?;
+                    let said = |error| in_condition("persons", error);
+                    let text = checked(text).map_err(said)?;
                     let text = text.replace(attributes::AS_OF, &timestamp(self.scope.as_of));
                     let sql = format!("SELECT \"personId\" FROM persons WHERE {text}");
-                    found(self.ground, &sql, "persons").await?
+                    self.ground.persons_of(&sql).await.map_err(said)?
                 }
                 Condition::Did(did) => self.did(did).await?,
-                Condition::Sequence(steps) => self.sequence(steps).await?,
-                Condition::Stopped(change) => self.holds(&change.stopped()?).await?,
-                Condition::CameBack(change) => self.holds(&change.came_back()?).await?,
+                Condition::Sequence(steps) => self.sequence(steps, of).await?,
+                Condition::Stopped(change) => self.holds(&change.stopped()?, of).await?,
+                Condition::CameBack(change) => self.holds(&change.came_back()?, of).await?,
                 Condition::Segment(name) => {
                     let sql = format!("SELECT \"personId\" FROM segments.{}", quoted(name));
-                    found(self.ground, &sql, name).await?
+                    self.ground.persons_of(&sql).await.map_err(|error| in_condition(name, error))?
                 }
             })
         })
     }
 
-    async fn did(&self, did: &Did) -> Result<RoaringTreemap> {
+    fn without(&self, set: &Bits) -> Bits {
+        let mut others = self.known.clone();
+        others.subtract(set);
+        others
+    }
+
+    async fn did(&self, did: &Did) -> Result<Bits> {
+        let said = |error| in_condition(did.events.said(), error);
         let (from, to) = self.range(&did.time)?;
-        let mut having = Vec::new();
-        let mut range = (from, Some(to));
         if did.occurrence != Occurrence::Any {
             if did.times.is_some() || did.days.is_some() || did.total.is_some() {
                 return Err(Error::invalid(
                     "the first or last time is one event: it has no number of times, days or total",
                 ));
             }
-            range = (None, Some(self.scope.as_of));
-            let end = if did.occurrence == Occurrence::First { "MIN" } else { "MAX" };
-            having.extend(from.map(|from| format!("{end}(\"occurredTime\") >= {}", timestamp(from))));
-            having.push(format!("{end}(\"occurredTime\") < {}", timestamp(to)));
+            let range = (None, Some(self.scope.as_of));
+            let sql = self.scope.select("\"personId\", \"occurredTime\"", &did.events, range, None)?;
+            let is_first = did.occurrence == Occurrence::First;
+            let (from, to) = (from.map_or(i64::MIN, |from| from.0), to.0);
+            return counts::ends(self.ground, &sql, is_first, |at| from <= at && at < to).await.map_err(said);
         }
-        // Whoever never did it is in no group: ask for the others, and take them away from everybody.
+        let range = (from, Some(to));
+        if did.days.is_none() && did.total.is_none() {
+            let sql = self.scope.select("\"personId\"", &did.events, range, None)?;
+            let Some(times) = did.times.filter(|times| *times != Amount::AtLeast(1)) else {
+                return counts::persons(self.ground, &sql).await.map_err(said);
+            };
+            // Whoever never did it is not counted: ask for the others, and take them away from everybody.
+            let none = times.includes(0);
+            let found = counts::times(self.ground, &sql, |count| times.includes(count) != none);
+            let found = found.await.map_err(said)?;
+            return Ok(if none { self.without(&found) } else { found });
+        }
         let zone = literal(self.scope.zone.name());
         let dates = format!("COUNT(DISTINCT local_day(\"occurredTime\", {zone}))");
-        let counted = match (did.times, did.days, &did.total) {
-            (Some(times), None, None) => Some((times, "COUNT(*)")),
-            (None, Some(days), None) => Some((days, dates.as_str())),
-            _ => None,
-        };
-        if let Some((amount, count)) = counted.filter(|(amount, _)| amount.includes_none()) {
-            let others = amount.sql(count, true);
-            let sql = select("\"personId\"", &did.events, range, &self.scope, None)?;
-            let set =
-                found(self.ground, &format!("{sql} GROUP BY 1 HAVING {others}"), did.events.said()).await?;
-            return Ok(&self.known - set);
+        if let Some(days) =
+            did.days.filter(|days| days.includes(0) && did.times.is_none() && did.total.is_none())
+        {
+            let sql = self.scope.select("\"personId\"", &did.events, range, None)?;
+            let sql = format!("{sql} GROUP BY 1 HAVING {}", days.sql(&dates, true));
+            return Ok(self.without(&self.ground.persons_of(&sql).await.map_err(said)?));
         }
+        let mut having = Vec::new();
         having.extend(did.times.map(|times| times.sql("COUNT(*)", false)));
         having.extend(did.days.map(|days| days.sql(&dates, false)));
         if let Some(total) = &did.total {
-            let value = checked(&total.value).map_err(|error| in_condition(did.events.said(), error))?;
+            let value = checked(&total.value).map_err(said)?;
             let aggregate = match total.of {
                 Aggregate::Sum => format!("SUM({value})"),
                 Aggregate::Avg => format!("AVG({value})"),
@@ -213,118 +259,62 @@ impl Asked<'_> {
             };
             having.push(format!("CAST({aggregate} AS DOUBLE) {} {:?}", total.is.sign(), total.number));
         }
-        let mut sql =
-            format!("{} GROUP BY 1", select("\"personId\"", &did.events, range, &self.scope, None)?);
-        if !having.is_empty() {
-            sql.push_str(&format!(" HAVING {}", having.join(" AND ")));
-        }
-        found(self.ground, &sql, did.events.said()).await
+        let sql = self.scope.select("\"personId\"", &did.events, range, None)?;
+        let sql = format!("{sql} GROUP BY 1 HAVING {}", having.join(" AND "));
+        self.ground.persons_of(&sql).await.map_err(said)
     }
 
-    async fn sequence(&self, steps: &Steps) -> Result<RoaringTreemap> {
-        if steps.steps.is_empty() || steps.steps.len() > 64 {
-            return Err(Error::invalid(format!("a sequence has 1 to 64 steps, not {}", steps.steps.len())));
-        }
-        let (from, to) = self.range(&steps.time)?;
-        // Events in order of person, time and number, with the steps that each fits.
-        let mut fits: Vec<(i64, i64, i64, u64)> = Vec::new();
-        for (step, events) in steps.steps.iter().enumerate() {
-            if steps.steps[..step].contains(events) {
-                continue;
-            }
-            // Equal steps are read once.
-            let same = steps.steps.iter().enumerate().filter(|(_, other)| *other == events);
-            let these = same.fold(0_u64, |bits, (step, _)| bits | (1 << step));
-            let wanted = Wanted { events, from, to: Some(to), value: None };
-            each_hit(self.ground, &self.scope, wanted, &mut Values::new(), |hit| {
-                fits.push((hit.person, hit.at, hit.seq, these));
-            })
-            .await?;
-        }
-        fits.sort_unstable();
-        fits.dedup_by(|next, one| {
-            let same = (next.0, next.1, next.2) == (one.0, one.1, one.2);
-            if same {
-                one.3 |= next.3;
-            }
-            same
-        });
-        let mut forbidden: Vec<(i64, i64)> = Vec::new();
-        if let Some(events) = &steps.not_followed_by {
-            let wanted = Wanted { events, from, to: Some(self.scope.as_of), value: None };
-            each_hit(self.ground, &self.scope, wanted, &mut Values::new(), |hit| {
-                forbidden.push((hit.person, hit.at))
-            })
-            .await?;
-            forbidden.sort_unstable();
-        }
-        let order =
-            Order { steps: steps.steps.len(), window: steps.within.micros(), as_of: self.scope.as_of.0 };
-        let mut set = RoaringTreemap::new();
-        for of_person in fits.chunk_by(|one, next| one.0 == next.0) {
-            let person = of_person[0].0;
-            let events: Vec<Fit> = of_person.iter().map(|one| Fit { at: one.1, steps: one.3 }).collect();
-            let start = forbidden.partition_point(|one| one.0 < person);
-            let end = forbidden.partition_point(|one| one.0 <= person);
-            let follows: Vec<i64> = forbidden[start..end].iter().map(|one| one.1).collect();
-            if has_chain(order, &events, steps.not_followed_by.as_ref().map(|_| follows.as_slice())) {
-                set.insert(number(person));
-            }
-        }
-        Ok(set)
+    async fn sequence(&self, steps: &Steps, of: Option<&Bits>) -> Result<Bits> {
+        let range = self.range(&steps.time)?;
+        order::persons(self.ground, self.scope.as_of, steps, range, of).await
     }
 
-    /// From when up to, and without, when; nothing lies behind the present.
     fn range(&self, window: &Window) -> Result<(Option<Micros>, Micros)> {
-        let as_of = self.scope.as_of;
-        let ago = |span: &Span| Micros(as_of.0.saturating_sub(span.micros()));
-        let zone = self.scope.zone;
-        let (from, to) = match window {
-            Window::Ever => (None, as_of),
-            Window::Last(span) => (Some(ago(span)), as_of),
-            Window::LastDays(days) => {
-                let outside = || Error::invalid("the days lie outside of the years of the calendar");
-                let today = zones::local_day(as_of, zone).ok_or_else(outside)?;
-                let first = today.0.checked_sub_unsigned(*days).ok_or_else(outside)?;
-                let start = |day| zones::day_start(day, zone).ok_or_else(outside);
-                (Some(start(Day(first))?), start(today)?)
-            }
-            Window::BeforeLast(span) => (None, ago(span)),
-            Window::Ago { from, to } if from.micros() > to.micros() => (Some(ago(from)), ago(to)),
-            Window::Ago { .. } => {
-                return Err(Error::invalid(
-                    "BETWEEN … AND … AGO starts longer ago than it ends, such as BETWEEN 60 AND 30 DAYS AGO",
-                ));
-            }
-            Window::Absolute { from, to } => {
-                let at = |name, text: &Option<String>| {
-                    text.as_deref().map(|text| moment(name, text, zone)).transpose()
-                };
-                (at("the start", from)?, at("the end", to)?.unwrap_or(as_of))
-            }
-        };
-        Ok((from, to.min(as_of)))
+        range(window, self.scope.as_of, self.scope.zone)
     }
 }
 
-/// The persons in the first column of an answer.
-async fn found(ground: &Ground<'_>, sql: &str, said: &str) -> Result<RoaringTreemap> {
-    let said = |error| in_condition(said, error);
-    let mut rows = ground.session.ask(sql).await.map_err(said)?;
-    let mut set = RoaringTreemap::new();
-    while let Some(batch) = rows.next().await {
-        let batch = batch.map_err(said)?;
-        set.extend(batch.column(0).as_primitive::<Int64Type>().values().iter().map(|person| number(*person)));
-    }
-    Ok(set)
-}
-
-/// A person as a set holds it; ids are never negative.
-fn number(person: i64) -> u64 {
-    u64::try_from(person).unwrap_or_default()
+/// From when up to, and without, when; nothing lies behind the present.
+pub(crate) fn range(window: &Window, as_of: Micros, zone: Zone) -> Result<(Option<Micros>, Micros)> {
+    let ago = |span: &Span| Micros(as_of.0.saturating_sub(span.micros()));
+    let (from, to) = match window {
+        Window::Ever => (None, as_of),
+        Window::Last(span) => (Some(ago(span)), as_of),
+        Window::LastDays(days) => {
+            let outside = || Error::invalid("the days lie outside of the years of the calendar");
+            let today = zones::local_day(as_of, zone).ok_or_else(outside)?;
+            let first = today.0.checked_sub_unsigned(*days).ok_or_else(outside)?;
+            let start = |day| zones::day_start(day, zone).ok_or_else(outside);
+            (Some(start(Day(first))?), start(today)?)
+        }
+        Window::BeforeLast(span) => (None, ago(span)),
+        Window::Ago { from, to } if from.micros() > to.micros() => (Some(ago(from)), ago(to)),
+        Window::Ago { .. } => {
+            return Err(Error::invalid(
+                "BETWEEN … AND … AGO starts longer ago than it ends, such as BETWEEN 60 AND 30 DAYS AGO",
+            ));
+        }
+        Window::Absolute { from, to } => {
+            let at = |name, text: &Option<String>| {
+                text.as_deref().map(|text| moment(name, text, zone)).transpose()
+            };
+            (at("the start", from)?, at("the end", to)?.unwrap_or(as_of))
+        }
+    };
+    Ok((from, to.min(as_of)))
 }
 
 impl Condition {
+    /// Whether it looks at the order of events.
+    fn has_order(&self) -> bool {
+        match self {
+            Self::And(all) | Self::Or(all) => all.iter().any(Self::has_order),
+            Self::Not(inner) => inner.has_order(),
+            Self::Sequence(_) => true,
+            _ => false,
+        }
+    }
+
     /// The names of the segments that it refers to.
     pub fn segments(&self) -> Vec<&str> {
         match self {
@@ -334,6 +324,16 @@ impl Condition {
             Self::Persons(_) | Self::Did(_) | Self::Sequence(_) | Self::Stopped(_) | Self::CameBack(_) => {
                 Vec::new()
             }
+        }
+    }
+
+    /// Whether it asks for an attribute of persons.
+    pub fn asks_for(&self, attribute: &str) -> bool {
+        match self {
+            Self::And(all) | Self::Or(all) => all.iter().any(|one| one.asks_for(attribute)),
+            Self::Not(inner) => inner.asks_for(attribute),
+            Self::Persons(text) => crate::analysis::attributes::names_in(text, attribute),
+            _ => false,
         }
     }
 

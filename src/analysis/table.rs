@@ -25,7 +25,12 @@ pub(crate) struct Table {
 }
 
 impl Table {
+    /// A name that is there already gets a number behind it: a table may be a subquery, whose names differ.
     pub(crate) fn column(mut self, name: impl Into<String>, column: ArrayRef) -> Self {
+        let name: String = name.into();
+        let taken = |name: &str| self.fields.iter().any(|field| field.name() == name);
+        let numbered = (2..).map(|number| format!("{name} {number}"));
+        let name = std::iter::once(name.clone()).chain(numbered).find(|name| !taken(name)).unwrap_or(name);
         self.fields.push(Field::new(name, column.data_type().clone(), true));
         self.columns.push(column);
         self

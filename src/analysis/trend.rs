@@ -13,6 +13,7 @@ use arrow::array::RecordBatch;
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use arrow::datatypes::Float64Type;
+use arrow::datatypes::SchemaRef;
 use arrow::datatypes::TimestampMicrosecondType;
 use chrono::DateTime;
 use futures::StreamExt;
@@ -25,7 +26,6 @@ use crate::analysis::events::in_condition;
 use crate::analysis::ground::Ground;
 use crate::analysis::ground::Scope;
 use crate::analysis::ground::ScopeWords;
-use crate::analysis::history::select;
 use crate::analysis::table::Table;
 use crate::analysis::trend::buckets::buckets;
 use crate::analysis::trend::buckets::end_of;
@@ -104,36 +104,36 @@ type Line = Vec<Option<f64>>;
 
 const OTHER: &str = "(other)";
 
-pub(crate) async fn answer(request: &TrendRequest, ground: &Ground<'_>) -> Result<RecordBatch> {
-    if request.series.is_empty() {
-        return Err(Error::invalid("a trend needs at least one series"));
-    }
-    let sums = [Measure::Count, Measure::Persons, Measure::Sum];
-    if request.cumulative && request.series.iter().any(|one| !sums.contains(&one.measure)) {
-        return Err(Error::invalid("CUMULATIVE is for counts, persons and sums; leave the other series out"));
-    }
-    let words = ScopeWords {
+/// The columns of the answer.
+pub(crate) fn schema(request: &TrendRequest) -> Result<SchemaRef> {
+    let before = request.compare.then(BTreeMap::new);
+    Ok(Chart::new(request)?.table(Zone::UTC, &[], &[], &BTreeMap::new(), before.as_ref())?.schema())
+}
+
+pub(crate) async fn answer(request: &TrendRequest, ground: &Ground) -> Result<RecordBatch> {
+    let scope = ground.scope(ScopeWords {
         from: request.from.as_deref(),
         to: request.to.as_deref(),
         as_of: request.as_of.as_deref(),
         zone: request.zone.as_deref(),
         segment: request.segment.as_deref(),
-    };
-    let scope = ground.scope(words)?;
-    let width = Width::parse(request.per.as_deref().unwrap_or("day"))?;
-    let names: Vec<String> = request.series.iter().map(Series::heading).collect();
-    let formulas = request.formulas.iter().map(|one| Formula::parse(&one.formula, &names));
-    let trend = Trend { request, ground, scope, width, formulas: formulas.collect::<Result<_>>()?, names };
-    trend.answer().await
+    })?;
+    Trend { request, ground, scope, chart: Chart::new(request)? }.answer().await
+}
+
+/// What is drawn.
+struct Chart<'a> {
+    request: &'a TrendRequest,
+    width: Width,
+    formulas: Vec<Formula>,
+    names: Vec<String>,
 }
 
 struct Trend<'a> {
     request: &'a TrendRequest,
-    ground: &'a Ground<'a>,
+    ground: &'a Ground,
     scope: Scope,
-    width: Width,
-    formulas: Vec<Formula>,
-    names: Vec<String>,
+    chart: Chart<'a>,
 }
 
 impl Trend<'_> {
@@ -142,18 +142,20 @@ impl Trend<'_> {
         let range = (self.scope.from, self.scope.end());
         let found = self.points(range, top.as_deref()).await?;
         let Some(starts) = self.starts(range, &found)? else {
-            return self.table(&[], &[], BTreeMap::new(), None);
+            let none = BTreeMap::new();
+            let before = self.request.compare.then_some(&none);
+            return self.chart.table(self.scope.zone, &[], &[], &none, before);
         };
         let slices = slices(&found, top.as_deref());
-        let lines = self.lines(&found, &slices, &starts);
+        let lines = self.chart.lines(&found, &slices, &starts);
         let before = if self.request.compare {
             let (starts, range) = self.before(&starts, range)?;
             let found = self.points(range, top.as_deref()).await?;
-            Some(self.lines(&found, &slices, &starts))
+            Some(self.chart.lines(&found, &slices, &starts))
         } else {
             None
         };
-        self.table(&starts, &slices, lines, before)
+        self.chart.table(self.scope.zone, &starts, &slices, &lines, before.as_ref())
     }
 
     /// The expression that the answer is broken down by, in SQL.
@@ -168,12 +170,12 @@ impl Trend<'_> {
         let series = &self.request.series[0];
         let columns = format!("{by} AS \"slice\", {} AS \"total\"", series.aggregate()?);
         let range = (self.scope.from, self.scope.end());
-        let sql = select(&columns, &series.events, range, &self.scope, Some(format!("{by} IS NOT NULL")))?;
+        let sql = self.scope.select(&columns, &series.events, range, Some(format!("{by} IS NOT NULL")))?;
         let limit = self.request.top.unwrap_or(10);
         let sql = format!("{sql} GROUP BY 1 ORDER BY 2 DESC NULLS LAST, 1 LIMIT {limit}");
         let mut top = Vec::new();
         let said = |error| in_condition(series.events.said(), error);
-        let mut rows = self.ground.session.ask(&sql).await.map_err(said)?;
+        let mut rows = self.ground.ask(&sql).await.map_err(said)?;
         while let Some(batch) = rows.next().await {
             let texts = texts(batch.map_err(said)?.column(0))?;
             top.extend(texts.into_iter().flatten());
@@ -191,7 +193,7 @@ impl Trend<'_> {
         for series in &self.request.series {
             let sql = self.query(series, range, top)?;
             let said = |error| in_condition(series.events.said(), error);
-            let mut rows = self.ground.session.ask(&sql).await.map_err(said)?;
+            let mut rows = self.ground.ask(&sql).await.map_err(said)?;
             let mut points = Points::new();
             while let Some(batch) = rows.next().await {
                 let batch = batch.map_err(said)?;
@@ -243,7 +245,7 @@ impl Trend<'_> {
                 None => (String::new(), ""),
             };
             let inner = format!("\"personId\" AS \"who\", MIN({start}) AS \"start\"{columns}");
-            let inner = select(&inner, &series.events, range, &self.scope, None)?;
+            let inner = self.scope.select(&inner, &series.events, range, None)?;
             let outer = if slices.is_some() { ", \"slice\", \"other\"" } else { "" };
             return Ok(format!(
                 "SELECT \"start\", CAST(COUNT(*) AS DOUBLE){outer} FROM ({inner} GROUP BY 1{group}) GROUP BY 1{}",
@@ -255,7 +257,7 @@ impl Trend<'_> {
             None => (String::new(), ""),
         };
         let columns = format!("{start} AS \"start\", {} AS \"value\"{columns}", series.aggregate()?);
-        Ok(format!("{} GROUP BY 1{group}", select(&columns, &series.events, range, &self.scope, None)?))
+        Ok(format!("{} GROUP BY 1{group}", self.scope.select(&columns, &series.events, range, None)?))
     }
 
     /// All buckets of the range; where it is open, from the first event or up to the last.
@@ -268,7 +270,7 @@ impl Trend<'_> {
         let from = range.0.or(starts().min().map(Micros));
         let to = range.1.or(starts().max().map(|start| Micros(start + 1)));
         match (from, to) {
-            (Some(from), Some(to)) => buckets(from, to, self.width, self.scope.zone).map(Some),
+            (Some(from), Some(to)) => buckets(from, to, self.chart.width, self.scope.zone).map(Some),
             _ => Ok(None),
         }
     }
@@ -285,7 +287,7 @@ impl Trend<'_> {
         let mut earlier = Vec::with_capacity(starts.len());
         let mut at = *first;
         for _ in starts {
-            let start = zones::bucket_start(Micros(at.0 - 1), self.width, self.scope.zone);
+            let start = zones::bucket_start(Micros(at.0 - 1), self.chart.width, self.scope.zone);
             at = start.ok_or_else(|| {
                 Error::invalid("the period before lies outside of the years of the calendar")
             })?;
@@ -296,10 +298,28 @@ impl Trend<'_> {
         let into = |last: Micros| range.1.map_or(i64::MAX, |to| to.0.saturating_sub(last.0));
         let last = starts.last().copied().unwrap_or(*first);
         let earlier_last = earlier.last().copied().unwrap_or(*first);
-        let whole = end_of(last, self.width, self.scope.zone)?.0 - last.0 <= into(last);
+        let whole = end_of(last, self.chart.width, self.scope.zone)?.0 - last.0 <= into(last);
         let end = if whole { *first } else { Micros((earlier_last.0 + into(last)).min(first.0)) };
         let from = range.0.map_or(earlier[0], |from| Micros(earlier[0].0 + (from.0 - first.0).max(0)));
         Ok((earlier, (Some(from), Some(end))))
+    }
+}
+
+impl<'a> Chart<'a> {
+    fn new(request: &'a TrendRequest) -> Result<Self> {
+        if request.series.is_empty() {
+            return Err(Error::invalid("a trend needs at least one series"));
+        }
+        let sums = [Measure::Count, Measure::Persons, Measure::Sum];
+        if request.cumulative && request.series.iter().any(|one| !sums.contains(&one.measure)) {
+            return Err(Error::invalid(
+                "CUMULATIVE is for counts, persons and sums; leave the other series out",
+            ));
+        }
+        let width = Width::parse(request.per.as_deref().unwrap_or("day"))?;
+        let names: Vec<String> = request.series.iter().map(Series::heading).collect();
+        let formulas = request.formulas.iter().map(|one| Formula::parse(&one.formula, &names));
+        Ok(Self { request, width, formulas: formulas.collect::<Result<_>>()?, names })
     }
 
     /// Every column of every slice.
@@ -333,14 +353,14 @@ impl Trend<'_> {
     /// Rows in order of bucket, then slice.
     fn table(
         &self,
+        zone: Zone,
         starts: &[Micros],
         slices: &[Slice],
-        lines: BTreeMap<(usize, usize), Line>,
-        before: Option<BTreeMap<(usize, usize), Line>>,
+        lines: &BTreeMap<(usize, usize), Line>,
+        before: Option<&BTreeMap<(usize, usize), Line>>,
     ) -> Result<RecordBatch> {
         let rows =
             || (0..starts.len()).flat_map(|bucket| (0..slices.len()).map(move |slice| (bucket, slice)));
-        let zone = self.scope.zone;
         let mut table = Table::default();
         table = match self.width {
             Width::Minutes(_) | Width::Hours(_) => {
@@ -373,8 +393,8 @@ impl Trend<'_> {
             let column = |lines: &BTreeMap<(usize, usize), Line>| -> Line {
                 rows().map(|(bucket, slice)| lines[&(slice, at)][bucket]).collect()
             };
-            table = add(table, name.clone(), column(&lines), whole);
-            if let Some(before) = &before {
+            table = add(table, name.clone(), column(lines), whole);
+            if let Some(before) = before {
                 table = add(table, format!("{name} before"), column(before), whole);
             }
             if let Some(of) = self.request.moving {

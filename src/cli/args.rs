@@ -42,6 +42,7 @@ such a process; any number of others may read beside it with --read-only.
 
 Environment:
   MILEPOST_DATA, MILEPOST_MEMORY, MILEPOST_THREADS  what --data, --memory and --threads are without the flags
+  MILEPOST_LAKE            what --lake is without the flag; a lake in a bucket uses the AWS_ variables
   MILEPOST_ZONE            the zone of times that are written without one, such as Europe/Zagreb
   MILEPOST_PAGER, PAGER    what shows long answers; empty for nothing
   NO_COLOR                 no colours
@@ -70,6 +71,9 @@ pub(crate) struct Store {
     /// The data directory [default: $MILEPOST_DATA, or ./milepost-data]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+    /// Where the events of a new data directory are kept, such as s3://bucket/prefix [default: in the directory]
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) lake: Option<String>,
     /// How much memory queries may take before they use the disk, such as 4GiB
     #[arg(long, global = true, value_name = "SIZE", value_parser = parse_bytes)]
     pub(crate) memory: Option<u64>,
@@ -106,6 +110,8 @@ pub(crate) enum Command {
     Compact,
     /// Answer questions and change definitions over HTTP
     Serve(Serve),
+    /// Show events as the running server stores them
+    Tail(Tail),
     /// Make, list and revoke the keys of the server
     Key(Key),
     /// Show all settings with their words, as a file that can be changed
@@ -394,6 +400,18 @@ impl Serve {
     }
 }
 
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  milepost tail pageView itemPurchased
+
+One line of JSON an event, until Ctrl-C; what came faster than it was read is counted on standard error.")]
+pub(crate) struct Tail {
+    /// Ids of definitions; all events when there is none
+    #[arg(value_name = "DEFINITION")]
+    pub(crate) definitions: Vec<String>,
+}
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Key {
     #[command(subcommand)]
@@ -443,9 +461,9 @@ Example:
 
 While another process has the store open, ask that one: BACKUP TO '/backups/2026-06-01'")]
 pub(crate) struct Backup {
-    /// A folder that is new or empty
-    #[arg(value_name = "DIR")]
-    pub(crate) into: PathBuf,
+    /// A folder that is new or empty, or s3://bucket/prefix
+    #[arg(value_name = "PLACE")]
+    pub(crate) into: String,
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -455,9 +473,9 @@ Example:
 
 Every file is checked; a damaged backup makes no data directory.")]
 pub(crate) struct Restore {
-    /// The folder of the backup
-    #[arg(value_name = "DIR")]
-    pub(crate) from: PathBuf,
+    /// The folder of the backup, or s3://bucket/prefix
+    #[arg(value_name = "PLACE")]
+    pub(crate) from: String,
 }
 
 #[derive(Clone, Debug, clap::Args)]

@@ -1,4 +1,4 @@
-//! Bars beside a funnel: how many are left at each step, for the eye.
+//! Bars beside a funnel: how many are left at each step, or how many took how long, for the eye.
 
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use arrow::array::ArrayRef;
 use arrow::array::AsArray;
 use arrow::array::RecordBatch;
 use arrow::array::StringArray;
+use arrow::compute::max;
 use arrow::datatypes::DataType;
 use arrow::datatypes::Field;
 use arrow::datatypes::Float64Type;
@@ -21,13 +22,17 @@ const WIDTH: usize = 20;
 /// The column that holds the share of the first step.
 const SHARE: &str = "percent";
 
+/// The column that only a histogram has: its longest bar is the greatest share, for all of them may be small.
+const TOOK: &str = "took";
+
 /// The columns of an answer with bars behind them; none for one without shares.
 pub(crate) fn schema(schema: &SchemaRef) -> Option<SchemaRef> {
     let share = schema.field_with_name(SHARE).ok()?;
     if *share.data_type() != DataType::Float64 {
         return None;
     }
-    let bars = Field::new("of_first", DataType::Utf8, true);
+    let name = if schema.field_with_name(TOOK).is_ok() { "of_greatest" } else { "of_first" };
+    let bars = Field::new(name, DataType::Utf8, true);
     let fields = schema.fields().iter().cloned().chain([Arc::new(bars)]);
     Some(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
 }
@@ -36,8 +41,11 @@ pub(crate) fn schema(schema: &SchemaRef) -> Option<SchemaRef> {
 pub(crate) fn rows(schema: &SchemaRef, rows: &RecordBatch) -> Result<RecordBatch> {
     let failed = || "could not draw the bars".to_owned();
     let shares = rows.column_by_name(SHARE).and_then(|column| column.as_primitive_opt::<Float64Type>());
+    let is_histogram = rows.column_by_name(TOOK).is_some();
+    let whole = shares.filter(|_| is_histogram).and_then(max).filter(|greatest| *greatest > 0.0);
+    let whole = whole.unwrap_or(100.0);
     let bars: StringArray = match shares {
-        Some(shares) => shares.iter().map(|share| share.map(bar)).collect(),
+        Some(shares) => shares.iter().map(|share| share.map(|share| bar(share / whole))).collect(),
         None => (0..rows.num_rows()).map(|_| None::<&str>).collect(),
     };
     let mut columns: Vec<ArrayRef> = rows.columns().to_vec();
@@ -45,9 +53,9 @@ pub(crate) fn rows(schema: &SchemaRef, rows: &RecordBatch) -> Result<RecordBatch
     RecordBatch::try_new(Arc::clone(schema), columns).internal(failed)
 }
 
-fn bar(percent: f64) -> String {
+fn bar(share: f64) -> String {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to the width")]
-    let eighths = (percent.clamp(0.0, 100.0) / 100.0 * (WIDTH * 8) as f64).round() as usize;
+    let eighths = (share.clamp(0.0, 1.0) * (WIDTH * 8) as f64).round() as usize;
     let part = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"][eighths % 8];
     format!("{}{part}", "█".repeat(eighths / 8))
 }
@@ -69,5 +77,17 @@ mod tests {
         assert_eq!(bars[1].unwrap(), "█".repeat(WIDTH / 2));
         assert_eq!((bars[2], bars[3]), (Some("▎"), None));
         assert!(schema(&answer.project(&[]).unwrap().schema()).is_none());
+    }
+
+    #[test]
+    fn the_greatest_bar_of_a_histogram_is_the_longest() {
+        let shares: ArrayRef = Arc::new(Float64Array::from(vec![Some(5.0), Some(20.0), Some(0.0)]));
+        let took: ArrayRef = Arc::new(StringArray::from(vec!["0 to 1 s", "1 s to 5 s", "5 s to 15 s"]));
+        let answer = RecordBatch::try_from_iter([(TOOK, took), (SHARE, shares)]).unwrap();
+        let wide = schema(&answer.schema()).unwrap();
+        assert_eq!(wide.field(2).name(), "of_greatest");
+        let drawn = rows(&wide, &answer).unwrap();
+        let bars: Vec<_> = drawn.column(2).as_string::<i32>().iter().flatten().collect();
+        assert_eq!(bars, ["█".repeat(WIDTH / 4), "█".repeat(WIDTH), String::new()]);
     }
 }

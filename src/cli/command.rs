@@ -24,6 +24,8 @@ pub(crate) enum Command {
     Include(PathBuf),
     /// Runs the last query again into a file.
     Export(PathBuf),
+    /// Runs the last query again and draws its answer.
+    Chart,
     /// Where answers go; without a file, back to the screen.
     Output(Option<PathBuf>),
     Help,
@@ -48,12 +50,13 @@ pub(crate) struct Entry {
     help: &'static str,
 }
 
-pub(crate) const TABLE: [Entry; 10] = [
+pub(crate) const TABLE: [Entry; 11] = [
     entry("\\d", "[TABLE]", Argument::Table, "tables; the columns of a table and how SQL spells them"),
     entry("\\h", "[FUNCTION]", Argument::Function, "functions; what a function does"),
     entry("\\timing", "[on|off]", Argument::Nothing, "say how long each statement took"),
     entry("\\format", "[NAME]", Argument::Format, "how answers are shown: table, csv, json, ndjson"),
     entry("\\watch", "[SECONDS]", Argument::Nothing, "run the last query again and again, until Ctrl-C"),
+    entry("\\chart", "", Argument::Nothing, "run the last query again and draw its answer"),
     entry("\\i", "FILE", Argument::File, "run the statements of a file"),
     entry(
         "\\export",
@@ -103,6 +106,7 @@ impl Command {
             "\\watch" => Ok(Self::Watch(seconds(some.unwrap_or("2"))?)),
             "\\i" => file().map(Self::Include).ok_or_else(|| lacks(name)),
             "\\export" => file().map(Self::Export).ok_or_else(|| lacks(name)),
+            "\\chart" => Ok(Self::Chart),
             "\\o" => Ok(Self::Output(file())),
             "\\?" | "\\help" => Ok(Self::Help),
             "\\q" | "\\quit" | "\\exit" => Ok(Self::Quit),
@@ -155,6 +159,7 @@ mod tests {
         assert_eq!(parse("\\i 'my file.sql'"), Command::Include(PathBuf::from("my file.sql")));
         assert_eq!(parse("\\export out.parquet"), Command::Export(PathBuf::from("out.parquet")));
         assert_eq!(parse("\\o"), Command::Output(None));
+        assert_eq!(parse("\\chart"), Command::Chart);
         assert_eq!(parse("\\h count()"), Command::Function(Some("count".to_owned())));
         assert_eq!(parse(" \\q "), Command::Quit);
     }

@@ -367,10 +367,10 @@ mod tests {
 
     #[test]
     fn columns_are_offered_once_the_table_is_known_wherever_it_stands() {
-        assert_eq!(at("SELECT pa| FROM pageView"), ["path", "partition", "pageView"]);
-        assert_eq!(at("SELECT co| FROM persons"), ["country", "count(", "coalesce("]);
-        assert_eq!(at("SELECT co|"), ["count(", "coalesce("]);
-        assert_eq!(at("SELECT 1 FROM persons WHERE cou|"), ["country", "count("]);
+        assert_eq!(at("SELECT pa| FROM pageView"), ["path", "partition", "paths", "pageView"]);
+        assert_eq!(at("SELECT co| FROM persons"), ["country", "count(", "coalesce(", "computed", "counting"]);
+        assert_eq!(at("SELECT co|"), ["count(", "coalesce(", "computed", "counting"]);
+        assert_eq!(at("SELECT 1 FROM persons WHERE cou|"), ["country", "count(", "counting"]);
     }
 
     #[test]
@@ -395,8 +395,8 @@ mod tests {
 
     #[test]
     fn only_the_statement_at_the_cursor_counts() {
-        assert_eq!(at("SELECT * FROM persons; SELECT cou|"), ["count("]);
-        assert_eq!(at("SELECT cou|; SELECT * FROM persons"), ["count("]);
+        assert_eq!(at("SELECT * FROM persons; SELECT cou|"), ["count(", "counting"]);
+        assert_eq!(at("SELECT cou|; SELECT * FROM persons"), ["count(", "counting"]);
         assert_eq!(at("SELECT 1; exp|"), ["explain", "export events"]);
     }
 

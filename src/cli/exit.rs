@@ -48,7 +48,7 @@ impl Outcome {
         }
         match error.kind() {
             Kind::Invalid | Kind::NotFound | Kind::Conflict => Self::Mend,
-            Kind::Unavailable | Kind::Exhausted => Self::Later,
+            Kind::Unavailable | Kind::Exhausted | Kind::TooMany => Self::Later,
             Kind::Cancelled => Self::Stopped,
             Kind::Internal => Self::Ours,
         }
@@ -167,6 +167,7 @@ mod tests {
         assert_eq!(code(Kind::Conflict), 2);
         assert_eq!(code(Kind::Unavailable), 3);
         assert_eq!(code(Kind::Exhausted), 3);
+        assert_eq!(code(Kind::TooMany), 3);
         assert_eq!(code(Kind::Internal), 4);
         assert_eq!(code(Kind::Cancelled), 130);
         assert_eq!(Outcome::Done.code(), 0);

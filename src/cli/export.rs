@@ -1,11 +1,15 @@
 //! `milepost export`: the statement `EXPORT EVENTS` from flags, one meaning behind both, with a bar while it runs.
 
 use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
 
 use indicatif::HumanBytes;
+use indicatif::HumanCount;
 
 use crate::cli::exit::Outcome;
 use crate::cli::exit::answer;
+use crate::cli::exit::say;
 use crate::cli::export_args::Export;
 use crate::cli::export_args::What;
 use crate::cli::exports;
@@ -25,9 +29,14 @@ pub(crate) async fn run(engine: &Engine, export: Export, terminal: &Terminal) ->
     let shown = Arc::new(Shown::new(terminal));
     let progress = Arc::<Shown>::clone(&shown);
     let what = export.now.unwrap_or_default();
+    let started = Instant::now();
     let report = interruptible(engine.export(&what.into(), progress)).await;
     shown.clear();
-    answer(&report?.message)?;
+    let report = report?;
+    answer(&report.message)?;
+    if terminal.stderr && !report.repeated {
+        say(&summary(report.rows, report.bytes, started.elapsed()));
+    }
     Ok(Outcome::Done)
 }
 
@@ -35,11 +44,12 @@ pub(crate) async fn run(engine: &Engine, export: Export, terminal: &Terminal) ->
 #[derive(Debug)]
 pub(crate) struct Shown {
     bar: Bar,
+    started: Instant,
 }
 
 impl Shown {
     pub(crate) fn new(terminal: &Terminal) -> Self {
-        Self { bar: Bar::rows(terminal.stderr) }
+        Self { bar: Bar::rows(terminal.stderr), started: Instant::now() }
     }
 
     pub(crate) fn clear(&self) {
@@ -47,12 +57,25 @@ impl Shown {
     }
 }
 
+/// What was done in how long, for people.
+fn summary(rows: u64, bytes: u64, took: Duration) -> String {
+    let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(1);
+    format!(
+        "milepost: {} compressed, {} events/s, {:.1} s\n",
+        HumanBytes(bytes),
+        HumanCount(rows.saturating_mul(1_000) / millis),
+        took.as_secs_f64()
+    )
+}
+
 impl ExportProgress for Shown {
     fn advanced(&self, now: Progress) {
         // The files also hold rows outside the range, so the end may come before the bar is full.
         self.bar.end(now.rows_at_most);
         self.bar.at(now.rows);
-        self.bar.say(format!("{} written", HumanBytes(now.bytes)));
+        let millis = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
+        let rate = HumanBytes(now.bytes.saturating_mul(1_000) / millis);
+        self.bar.say(format!("{} written, {rate}/s", HumanBytes(now.bytes)));
     }
 }
 
@@ -76,6 +99,12 @@ impl From<What> for ExportEvents {
 mod tests {
     use super::*;
     use crate::sql::StatementKind;
+
+    #[test]
+    fn a_summary_tells_rows_a_second() {
+        let said = summary(3_000_000, 2 << 20, Duration::from_millis(1_500));
+        assert_eq!(said, "milepost: 2.00 MiB compressed, 2,000,000 events/s, 1.5 s\n");
+    }
 
     #[test]
     fn flags_say_what_the_statement_says() {

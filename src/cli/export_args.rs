@@ -30,7 +30,7 @@ pub(crate) struct What {
     /// Where it ends; this moment is no longer in it
     #[arg(long, value_name = "TIME")]
     pub(crate) to: String,
-    /// The folder to write to, created if need be, or s3://bucket/directory/
+    /// The folder to write to, created if need be, or s3://, gs:// or az://bucket/directory/
     #[arg(long, value_name = "PLACE")]
     pub(crate) into: String,
     /// Ids of definitions or patterns with *, separated by commas [default: all]
@@ -48,7 +48,7 @@ pub(crate) struct What {
     /// The region of the bucket: eu-central-1 or EU_CENTRAL_1
     #[arg(long, value_name = "REGION")]
     pub(crate) region: Option<String>,
-    /// Another server that speaks S3 [default: $AWS_ENDPOINT_URL, or Amazon]
+    /// Another server that speaks as the bucket's does [default: what the environment says, such as $AWS_ENDPOINT_URL]
     #[arg(long, value_name = "URL")]
     pub(crate) endpoint: Option<String>,
     /// Write as this role: arn:aws:iam::000000000000:role/name [default: the credentials of the environment]

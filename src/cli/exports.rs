@@ -48,7 +48,7 @@ pub(crate) async fn run(engine: &Engine, command: ExportCommand, terminal: &Term
 
 async fn submit(engine: &Engine, request: Submit, terminal: &Terminal) -> Result<Outcome> {
     let Submit { what, unlimited, wait } = request;
-    let rules = if unlimited { ExportRules::unlimited() } else { ExportRules::published() };
+    let rules = if unlimited { ExportRules::unlimited() } else { engine.config().exports };
     let (order, _) = engine.export_order(&what.into())?;
     let id = engine.exports().submit(order, &rules)?;
     answer(&id)?;
@@ -71,13 +71,9 @@ async fn submit(engine: &Engine, request: Submit, terminal: &Terminal) -> Result
 }
 
 async fn run_due(engine: &Engine, wait: bool, terminal: &Terminal) -> Result<Outcome> {
-    let over: Vec<String> = engine
-        .exports()
-        .list()?
-        .into_iter()
-        .filter(|one| one.status.is_final())
-        .map(|one| one.request_id)
-        .collect();
+    let before = engine.exports().list()?;
+    let over = |id: &str| before.iter().any(|one| one.request_id == id && one.status.is_final());
+    let late = |id: &str| before.iter().find(|one| one.request_id == id).map_or(0, |one| one.late);
     let shown = Arc::new(Shown::new(terminal));
     loop {
         let progress = Arc::<Shown>::clone(&shown);
@@ -90,9 +86,17 @@ async fn run_due(engine: &Engine, wait: bool, terminal: &Terminal) -> Result<Out
         }
     }
     let mut outcome = Outcome::Done;
-    let worked: Vec<_> =
-        engine.exports().list()?.into_iter().filter(|one| !over.contains(&one.request_id)).collect();
-    for state in &worked {
+    let after = engine.exports().list()?;
+    for state in after.iter().filter(|one| one.late > late(&one.request_id)) {
+        say(&format!(
+            "milepost: {}: {} of its range came after it was exported and are not in it; export the range again under \
+             another id\n",
+            state.request_id,
+            counted(state.late, "event")
+        ));
+    }
+    let worked: Vec<_> = after.iter().filter(|one| !over(&one.request_id)).collect();
+    for state in worked.iter().copied() {
         said(state);
         if matches!(state.status, ExportStatus::FailedAfterMaxRetries | ExportStatus::FailedAwaitingRetry) {
             outcome = Outcome::Later;
@@ -137,7 +141,7 @@ fn ended(state: &ExportState) -> Result<Outcome> {
 
 async fn show(engine: &Engine, only: &str, format: Format, terminal: &Terminal) -> Result<Outcome> {
     let text = format!(
-        "SELECT request_id, status, start_time, end_time, destination, rows, bytes, attempts, submitted_at, finished_at, message \
+        "SELECT request_id, status, start_time, end_time, destination, files, rows, bytes, late, attempts, submitted_at, finished_at, message \
          FROM system.exports {only} ORDER BY submitted_at"
     );
     let output = Output { terminal: terminal.clone(), format, ..Output::default() };

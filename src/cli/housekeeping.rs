@@ -34,13 +34,17 @@ pub(crate) async fn verify(config: Config, terminal: &Terminal) -> Result<Outcom
     bar.clear();
     let outcome = found.and_then(|found| {
         answer(&format!(
-            "{} in {} ({}), {}, {} remembered",
+            "{} in {} ({}), {} of them indexed, {}, {} remembered",
             counted(found.events, "event"),
             counted(found.files, "file"),
             HumanBytes(found.bytes),
+            grouped(found.indexed),
             counted(found.persons, "person"),
             counted(found.ids, "event id")
         ))?;
+        for removed in &found.indexes_removed {
+            answer(removed)?;
+        }
         for fault in &found.faults {
             answer(fault)?;
         }
@@ -59,7 +63,7 @@ pub(crate) async fn verify(config: Config, terminal: &Terminal) -> Result<Outcom
 
 pub(crate) async fn backup(config: Config, backup: Backup) -> Result<Outcome> {
     let engine = Engine::open(config).await?;
-    let done = interruptible(engine.backup(&backup.into.display().to_string())).await;
+    let done = interruptible(engine.backup(&backup.into)).await;
     let outcome = done.and_then(|said| answer(&said).map(|()| Outcome::Done));
     closed(engine, outcome).await
 }

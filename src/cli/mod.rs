@@ -2,6 +2,7 @@
 
 mod args;
 mod bars;
+mod chart;
 mod command;
 mod complete;
 mod demo;
@@ -24,6 +25,7 @@ mod progress;
 mod remote;
 mod repl;
 mod sql;
+mod tail;
 mod terminal;
 mod tokens;
 
@@ -52,6 +54,9 @@ use crate::error::Result;
 
 /// What is still being read or written when a run ends gets so long; a store loses nothing when it is cut off.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What an export keeps of event ids: enough for what persons tell of themselves on the way.
+const EXPORT_IDS: usize = 8 << 20;
 
 /// What `milepost serve` calls: the server is this floor's neighbour, so whoever stands above brings it.
 pub type Serve = fn(Engine) -> Pin<Box<dyn Future<Output = Result<()>>>>;
@@ -88,6 +93,7 @@ fn begin(args: Args, serve: Serve) -> Result<Outcome> {
 
 fn config(store: Store) -> Result<Config> {
     let mut config = Config::load(store.data.as_deref(), store.config.as_deref())?;
+    config.lake = store.lake.or(config.lake);
     config.memory = store.memory.or(config.memory);
     config.threads = store.threads.or(config.threads);
     config.read_only |= store.read_only;
@@ -118,6 +124,7 @@ async fn dispatch(
             let engine = Engine::open(wanted.over(config)).await?;
             serve(engine).await.map(|()| Outcome::Done)
         }
+        Command::Tail(tail) => tail::run(&config, tail).await.map(|()| Outcome::Done),
         Command::Key(key) => {
             let store = Reached::store(config).await?;
             let done = key::run(&store, key.command, terminal).await;
@@ -126,16 +133,22 @@ async fn dispatch(
         }
         Command::Config(_) => exit::answer(show_settings(&config).trim_end()).map(|()| Outcome::Done),
         Command::Import(import) => {
-            let engine = Engine::open(config).await?;
+            let engine = remote::writer(config, "send the events to it: curl --data-binary @FILE -H 'Content-Type: application/x-ndjson' URL/v1/events").await?;
             let outcome = import::run(&engine, import, terminal).await;
             closed(engine, outcome).await
         }
         Command::Ingest(ingest) => {
-            let engine = Engine::open(config).await?;
+            let engine = remote::writer(
+                config,
+                "send the events to it: curl -T - -H 'Content-Type: application/x-ndjson' URL/v1/events",
+            )
+            .await?;
             let outcome = ingest::run(&engine, ingest).await;
             closed(engine, outcome).await
         }
         Command::Export(export) => {
+            // Nothing is imported here.
+            let config = Config { event_ids: Some(EXPORT_IDS), ..config };
             let engine = match &export.command {
                 Some(command) if !command.only_reads() => Engine::open(config).await?,
                 _ => open_beside(config).await?.0,
@@ -147,7 +160,11 @@ async fn dispatch(
             let engine = if events.command.only_reads() {
                 open_beside(config).await?.0
             } else {
-                Engine::open(config).await?
+                remote::writer(
+                    config,
+                    "ask it with milepost sql -c 'CREATE EVENT …', which finds it by itself",
+                )
+                .await?
             };
             let done = events::run(&engine, events.command, terminal).await;
             closed(engine, done.map(|()| Outcome::Done)).await
@@ -156,7 +173,7 @@ async fn dispatch(
             let engine = if people.command.only_reads() {
                 open_beside(config).await?.0
             } else {
-                Engine::open(config).await?
+                remote::writer(config, "ask it with milepost sql -c 'INSERT INTO persons …', or send persons to URL/people/3/persons/upsert").await?
             };
             let outcome = people::run(&engine, people.command, terminal).await;
             closed(engine, outcome).await

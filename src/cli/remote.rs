@@ -77,6 +77,22 @@ impl Asks for Reached {
     }
 }
 
+/// Opens a store to write to it; when a server has it open, the error says where that is and what to do instead.
+pub(crate) async fn writer(config: Config, instead: &str) -> Result<Engine> {
+    let data = config.data.clone();
+    match Engine::open(config).await {
+        Err(error) if error.kind() == Kind::Unavailable => match Door::of(&data)? {
+            Some(Door { url, .. }) => Err(Error::unavailable(format!(
+                "the server at {url} has \"{}\" open; {}, or stop it first",
+                data.display(),
+                instead.replace("URL", &url)
+            ))),
+            None => Err(error),
+        },
+        opened => opened,
+    }
+}
+
 /// A running server.
 #[derive(Debug)]
 pub(crate) struct Remote {
@@ -86,7 +102,7 @@ pub(crate) struct Remote {
 
 impl Remote {
     /// The server that says that it has this directory open.
-    fn of(data: &Path) -> Result<Option<Self>> {
+    pub(crate) fn of(data: &Path) -> Result<Option<Self>> {
         let Some(door) = Door::of(data)? else { return Ok(None) };
         let client =
             Client::builder().no_proxy().build().internal(|| "could not make a client".to_owned())?;
@@ -116,6 +132,14 @@ impl Remote {
         rows(Box::pin(response.bytes_stream())).await
     }
 
+    /// Events as they come, as server-sent events.
+    pub(crate) async fn tail(&self, definitions: &[String]) -> Result<Parts> {
+        let wanted = definitions.iter().map(|id| ("definitionId", id));
+        let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(wanted).finish();
+        let response = self.send(self.client.get(self.at(&format!("/v1/tail?{query}")))).await?;
+        Ok(Box::pin(response.bytes_stream()))
+    }
+
     fn at(&self, path: &str) -> String {
         format!("{}{path}", self.door.url)
     }
@@ -142,7 +166,8 @@ fn refused(body: &str) -> Option<Error> {
     let kind = match error["code"].as_str()? {
         "not_found" => Kind::NotFound,
         "conflict" => Kind::Conflict,
-        "unavailable" | "timeout" | "too_many_requests" => Kind::Unavailable,
+        "unavailable" | "timeout" => Kind::Unavailable,
+        "too_many_requests" => Kind::TooMany,
         "exhausted" => Kind::Exhausted,
         "internal" => Kind::Internal,
         _ => Kind::Invalid,
@@ -182,7 +207,7 @@ impl Asks for Remote {
     }
 }
 
-type Parts = Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>;
+pub(crate) type Parts = Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>;
 
 /// An Arrow stream as it comes.
 struct Incoming {

@@ -13,12 +13,14 @@ use arrow::array::ArrayRef;
 use arrow::array::RecordBatch;
 use arrow::array::StringArray;
 use arrow::array::UInt64Array;
+use arrow::compute::concat_batches;
 use rustyline::ColorMode;
 use rustyline::CompletionType;
 use rustyline::Editor;
 use rustyline::error::ReadlineError;
 use rustyline::history::DefaultHistory;
 
+use crate::cli::chart;
 use crate::cli::command;
 use crate::cli::command::Command;
 use crate::cli::exit::Given;
@@ -32,6 +34,7 @@ use crate::cli::sql;
 use crate::cli::sql::Told;
 use crate::cli::sql::interruptible;
 use crate::cli::terminal::Terminal;
+use crate::engine::Answer;
 use crate::engine::Config;
 use crate::engine::Engine;
 use crate::engine::Names;
@@ -217,6 +220,7 @@ impl Session {
                 return Ok(Box::pin(self.run(&text, Some(&name))).await);
             }
             Command::Export(path) => self.export(path).await?,
+            Command::Chart => self.chart().await?,
             Command::Watch(pause) => self.watch(pause).await?,
         }
         Ok(Next::Same)
@@ -243,6 +247,22 @@ impl Session {
                 interruptible(sql::ask(&self.engine, &statement, &output, false)).await?
             {
                 say(&format!("{}\n", shown.said(&path)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Draws the answer of the last query.
+    async fn chart(&self) -> Result<()> {
+        let width = self.output.terminal.size().map_or(80, |(width, _)| width);
+        for statement in self.engine.parse(self.last()?)? {
+            let asked = interruptible(self.engine.execute(&statement)).await?;
+            if let Answer::Rows(rows) = asked {
+                let schema = rows.schema();
+                let batches = interruptible(rows.collect()).await?;
+                let whole =
+                    concat_batches(&schema, &batches).internal(|| "could not draw an answer".to_owned())?;
+                answer(chart::draw(&whole, width)?.trim_end())?;
             }
         }
         Ok(())

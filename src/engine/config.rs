@@ -10,6 +10,7 @@ use crate::engine::ServerSettings;
 use crate::engine::settings;
 use crate::error::Error;
 use crate::error::Result;
+use crate::export::ExportRules;
 use crate::storage::Layout;
 use crate::time::parse_zone;
 
@@ -18,6 +19,8 @@ use crate::time::parse_zone;
 pub struct Config {
     /// The data directory; made when it is not there.
     pub data: PathBuf,
+    /// `s3://bucket/prefix` for a lake in a bucket; a data directory that is made with one remembers it.
+    pub lake: Option<String>,
     /// Open without the writer's lock: ask, but change nothing.
     pub read_only: bool,
     /// Bytes that queries may hold before they spill; by default half of the machine's memory.
@@ -26,6 +29,10 @@ pub struct Config {
     pub threads: Option<usize>,
     /// The zone of times that are written without one; by default such times are refused.
     pub zone: Option<Tz>,
+    /// Bytes of memory for known event ids, which whoever imports nothing needs few of; by default enough for millions.
+    pub event_ids: Option<usize>,
+    /// What requests for exports must keep.
+    pub exports: ExportRules,
     /// How `milepost serve` serves.
     pub server: ServerSettings,
 }
@@ -39,17 +46,20 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             data: PathBuf::from(DEFAULT_DATA),
+            lake: None,
             read_only: false,
             memory: None,
             threads: None,
             zone: None,
+            event_ids: None,
+            exports: ExportRules::published(),
             server: ServerSettings::default(),
         }
     }
 }
 
 impl Config {
-    /// The defaults, then what the file says, then `MILEPOST_DATA`, `MILEPOST_MEMORY`, `MILEPOST_THREADS` and
+    /// The defaults, then what the file says, then `MILEPOST_DATA`, `MILEPOST_LAKE`, `MILEPOST_MEMORY`, `MILEPOST_THREADS` and
     /// `MILEPOST_ZONE`. The file is the one named here, else by `MILEPOST_CONFIG`, else `milepost.toml` in the data
     /// directory, if it is there.
     pub fn load(data: Option<&Path>, file: Option<&Path>) -> Result<Self> {
@@ -76,6 +86,7 @@ impl Config {
         if let Some(memory) = variable("MILEPOST_MEMORY") {
             config.memory = Some(parse_bytes(&memory)?);
         }
+        config.lake = variable("MILEPOST_LAKE");
         if let Some(threads) = variable("MILEPOST_THREADS") {
             let count = threads.parse().ok().filter(|count| *count > 0);
             config.threads = Some(count.ok_or_else(|| {

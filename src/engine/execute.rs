@@ -51,6 +51,7 @@ impl Engine {
             StatementKind::ShowTemplates => rows(show::definitions(self.storage().registry().templates())?),
             StatementKind::Describe { name } => self.describe(name).await?,
             StatementKind::Segment(segment) => self.segment_statement(segment, &statement.text).await?,
+            StatementKind::Computed(one) => self.computed_statement(one, &statement.text).await?,
             StatementKind::Question(question) => Answer::Rows(self.analyse(question).await?),
             StatementKind::People(statement) => self.people_statement(statement).await?,
             StatementKind::ExportEvents(export) => Answer::Done(self.export_statement(export).await?),
@@ -71,6 +72,9 @@ impl Engine {
     /// Plain SQL over the store as it is now.
     pub(crate) async fn ask(&self, sql: &str) -> Result<Rows> {
         let sql = crate::sql::expand(sql)?;
+        if let Some(past) = crate::sql::past(&sql)? {
+            return Box::pin(self.ask_past(&past)).await;
+        }
         let rows = self.session().await?.run(&sql).await?;
         Ok(Rows::new(rows.schema(), rows))
     }
@@ -97,7 +101,7 @@ impl Engine {
         Ok(rows(table.batch()?))
     }
 
-    /// One row for each definition that has events: days, files, rows, bytes.
+    /// One row for each definition that has events: days, files, rows, bytes; and the bytes of the indexes beside them.
     pub async fn info(&self) -> Result<Rows> {
         let totals = self.storage().totals().await?;
         let day = |day: Day| Some(day.to_string());
@@ -109,6 +113,8 @@ impl Engine {
             .numbers("files", totals.iter().map(|one| one.files))
             .numbers("rows", totals.iter().map(|one| one.rows))
             .numbers("bytes", totals.iter().map(|one| one.bytes))
+            .numbers("index_of_persons", totals.iter().map(|one| one.indexed.persons_bytes))
+            .numbers("index_of_events", totals.iter().map(|one| one.indexed.events_bytes))
             .batch()?;
         Ok(Rows::of(batch))
     }

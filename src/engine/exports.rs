@@ -79,6 +79,7 @@ impl Engine {
             seen,
             done: Vec::new(),
             journal: None,
+            spill: self.storage().layout().spill(),
             threads: self.config().thread_count(),
             progress,
         })

@@ -1,8 +1,5 @@
 //! What keeps a store in order: retention, forgetting, verification, backups.
 
-use std::path::Path;
-use std::path::PathBuf;
-
 use arrow::record_batch::RecordBatch;
 
 use crate::engine::Config;
@@ -87,12 +84,9 @@ impl Engine {
             .batch()
     }
 
-    /// Copies the store into a new folder, as of now, while it is in use; says what it did.
+    /// Copies the store into a new folder or a new place in a bucket, as of now, while it is in use; says what it did.
     pub async fn backup(&self, into: &str) -> Result<String> {
-        if into.contains("://") {
-            return Err(Error::invalid(format!("a backup goes into a folder, not to \"{into}\"")));
-        }
-        let copied = self.storage().backup(PathBuf::from(into)).await?;
+        let copied = self.storage().backup(into).await?;
         Ok(format!("{} files, {} bytes are in \"{into}\"", copied.files, copied.bytes))
     }
 }
@@ -101,10 +95,8 @@ impl Engine {
 ///
 /// # Errors
 /// `NotFound` when there is no backup, `Conflict` when there is a data directory with something in it.
-pub async fn restore(config: &Config, from: &Path) -> Result<String> {
-    let (data, from, threads) = (config.data.clone(), from.to_owned(), config.thread_count());
-    let work = move || crate::storage::restore(&from, &data, threads);
-    let done = tokio::task::spawn_blocking(work).await.internal(|| "the restore broke off".to_owned())??;
+pub async fn restore(config: &Config, from: &str) -> Result<String> {
+    let done = crate::storage::restore(from, &config.data, config.lake.as_deref()).await?;
     Ok(format!("{} files, {} bytes are in \"{}\"", done.files, done.bytes, config.data.display()))
 }
 

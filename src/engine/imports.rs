@@ -64,7 +64,7 @@ impl Engine {
     /// # Errors
     /// When an input cannot be read or a batch cannot be stored; what came before is stored.
     pub async fn import(&self, request: ImportRequest, progress: Box<dyn Progress>) -> Result<Report> {
-        let _turn = self.turn_to_import().await;
+        let turn = self.turn_to_import().await;
         let mapping = mapping(&request)?;
         let mut notes = Vec::new();
         if let Some(definitions) = mapping.as_ref().and_then(|mapping| mapping.definitions()) {
@@ -79,7 +79,8 @@ impl Engine {
             threads: self.config().thread_count(),
             ..ImportOptions::default()
         };
-        let importer = Importer::new(Arc::clone(self.storage()), SystemClock::shared(), options);
+        let importer =
+            Importer::new(Arc::clone(self.storage()), SystemClock::shared(), options).with_turn(turn);
         let mut report = if request.replay {
             importer.replay(progress).await?
         } else {

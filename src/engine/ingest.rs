@@ -13,7 +13,8 @@ pub use crate::ingest::RowFate;
 impl Engine {
     /// Stores rows, in the shapes that an import takes, and says of each what became of it. When this returns, the
     /// events survive a power cut and the next query sees them; calls from many tasks at once share the cost of that.
-    /// Refused rows are no error; they are in the quarantine too. While an import runs, this waits for it.
+    /// Refused rows are no error; they are in the quarantine too. While an
+    /// import runs, this waits until that stores a batch, which it does every second for those who wait.
     ///
     /// # Errors
     /// `Invalid` when the directory is open for reading only, `Unavailable` when the log cannot be written. Then

@@ -1,37 +1,47 @@
 //! `Engine`: the one object everyone above holds; open, import, execute, export, close.
 
 mod answer;
+mod computed;
 mod config;
 mod definitions;
 mod execute;
 mod exports;
 mod exports_table;
+#[cfg(test)]
+mod funnel_proof;
 mod housekeeping;
 mod imports;
 mod ingest;
 mod keys;
 mod live;
+mod membership;
 mod names;
+mod past;
 mod people;
 mod people_events;
 mod people_identity;
 mod people_import;
+mod people_list;
 mod people_rows;
 mod people_statements;
 mod questions;
 pub(crate) mod rows;
 mod schedules;
+mod segment_doors;
 mod segments;
 mod serving;
 mod settings;
 mod show;
 mod system;
+mod tail;
+mod visitors;
 
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
-use tokio::sync::MutexGuard;
 
+use crate::engine::computed::EngineComputed;
+use crate::engine::computed::Keeper;
 use crate::engine::keys::KeyRing;
 use crate::engine::segments::EngineSegments;
 use crate::error::Result;
@@ -39,6 +49,8 @@ use crate::export::Exports;
 use crate::export::Retries;
 use crate::ingest::FlushLimits;
 use crate::ingest::Ingester;
+use crate::ingest::Turn;
+use crate::ingest::Turns;
 use crate::query::Queries;
 use crate::query::QueryConfig;
 use crate::query::Session;
@@ -47,9 +59,11 @@ use crate::sql::Statement;
 use crate::storage::Storage;
 use crate::storage::StorageConfig;
 use crate::storage::snapshot::Snapshot;
+use crate::storage::steps::Steps;
 use crate::time::Micros;
 use crate::time::SharedClock;
 use crate::time::SystemClock;
+use crate::time::Zone;
 
 pub use crate::time::parse_zone;
 pub use answer::Answer;
@@ -78,12 +92,17 @@ pub use people_identity::Personalize;
 pub use people_import::PeopleFile;
 pub use people_import::PeopleImport;
 pub use people_import::PeopleReport;
+pub use people_list::PersonsPage;
 pub use rows::RowFormat;
 pub use rows::RowWriter;
+pub use segment_doors::SegmentInfo;
 pub use serving::Announcement;
 pub use serving::Door;
 pub use settings::ServerSettings;
 pub use settings::show as show_settings;
+pub use tail::Tailed;
+pub use tail::TailedEvent;
+pub use tail::Watcher;
 
 /// An open data directory. Clones share it.
 #[derive(Clone, Debug)]
@@ -103,9 +122,10 @@ struct Inner {
     queries: Queries,
     system: Vec<Arc<dyn SystemTable>>,
     keys: KeyRing,
+    computed: Keeper,
     exports: Exports,
-    /// Held by the import that runs: two at once would give out the same persons and sequence numbers.
-    importing: Arc<Mutex<()>>,
+    /// Two who decide at once would give out the same persons and sequence numbers.
+    turns: Arc<Turns>,
     /// Takes events one by one.
     ingester: Ingester,
 }
@@ -116,24 +136,28 @@ impl Engine {
     /// # Errors
     /// `Unavailable` when another process writes to it; `NotFound` when there is nothing to read.
     pub async fn open(config: Config) -> Result<Self> {
+        Self::open_with(config, None).await
+    }
+
+    /// The same with a seam by which tests stop it between two steps of writing.
+    async fn open_with(config: Config, steps: Option<Arc<dyn Steps>>) -> Result<Self> {
         let clock: SharedClock = Arc::new(SystemClock);
-        let storage = StorageConfig {
-            read_only: config.read_only,
-            threads: config.thread_count(),
-            ..StorageConfig::new(&config.data, clock)
-        };
+        let mut storage = StorageConfig::new(&config.data, clock);
+        (storage.read_only, storage.threads) = (config.read_only, config.thread_count());
+        (storage.lake, storage.steps) = (config.lake.clone(), steps);
+        storage.event_id_memory = config.event_ids.unwrap_or(storage.event_id_memory);
         let storage = Storage::open(storage).await?;
-        let queries = crate::analysis::register(Queries::new(QueryConfig {
+        let queries = Queries::new(QueryConfig {
             memory_bytes: usize::try_from(config.memory_bytes()).unwrap_or(usize::MAX),
             threads: config.thread_count(),
             spill_dir: storage.layout().spill(),
-        })?)?;
+        })?;
+        let queries = crate::analysis::register_in(queries, config.zone.unwrap_or(Zone::UTC))?;
         let system = system::tables(&storage, &config);
         let exports = Exports::new(Arc::clone(&storage), config.thread_count(), Retries::default());
-        let importing = Arc::new(Mutex::default());
+        let turns = Arc::new(Turns::default());
         let limits = FlushLimits::default();
-        let ingester =
-            Ingester::new(Arc::clone(&storage), SystemClock::shared(), Arc::clone(&importing), limits);
+        let ingester = Ingester::new(Arc::clone(&storage), SystemClock::shared(), Arc::clone(&turns), limits);
         if storage.unflushed().events > 0 {
             ingester.look_after();
         }
@@ -143,7 +167,8 @@ impl Engine {
             tracing::warn!("somebody who is to be forgotten is not yet: {error}");
         }
         let keys = KeyRing::default();
-        let inner = Inner { config, storage, queries, system, keys, exports, importing, ingester };
+        let computed = Keeper::default();
+        let inner = Inner { config, storage, queries, system, keys, computed, exports, turns, ingester };
         let engine = Self { inner: Arc::new(inner), session: Arc::default() };
         if !engine.config().read_only {
             engine.tell_of_people().await?;
@@ -177,16 +202,24 @@ impl Engine {
         let told =
             Arc::new(move |now: crate::storage::CompactProgress| progress(now.bytes_done, now.bytes_total));
         let expired = self.storage().expire().await?;
+        let visitors = self.forget_idle_visitors().await?;
         let done = self.storage().compact(told).await?;
         let mut said = match done.files_before {
+            0 if done.indexed > 0 => "each day is in as few files as it needs".to_owned(),
             0 => "nothing to compact: each day is in as few files as it needs".to_owned(),
             files => format!("{files} files became {} ({} rows)", done.files_after, done.rows),
         };
+        if done.indexed > 0 {
+            said.push_str(&format!("; files that got the index that they lacked: {}", done.indexed));
+        }
         if expired.events > 0 {
             said.push_str(&format!(
                 "; {} events were older than they are kept and are removed",
                 expired.events
             ));
+        }
+        if visitors > 0 {
+            said.push_str(&format!("; {visitors} visitors were not seen for 45 days and are forgotten"));
         }
         Ok(said)
     }
@@ -206,8 +239,8 @@ impl Engine {
     }
 
     /// The turn of an import; the next one waits for it.
-    pub(crate) async fn turn_to_import(&self) -> MutexGuard<'_, ()> {
-        self.inner.importing.lock().await
+    pub(crate) async fn turn_to_import(&self) -> Turn {
+        self.inner.turns.whole().await
     }
 
     /// Looks again at what the writer did, where this is a reader.
@@ -222,14 +255,20 @@ impl Engine {
         let session = match &*held {
             Some((seen, session)) if Arc::ptr_eq(seen, &snapshot) => Arc::clone(session),
             Some((_, session)) => Arc::new(session.at(Arc::clone(&snapshot)).await?),
-            None => Arc::new(self.inner.queries.session_with(
-                Arc::clone(&snapshot),
-                self.storage().object_store(),
-                &self.inner.system,
-                Some(Arc::new(EngineSegments(Arc::downgrade(&self.inner)))),
-            )?),
+            None => Arc::new(self.session_over(Arc::clone(&snapshot))?),
         };
         *held = Some((snapshot, Arc::clone(&session)));
         Ok(session)
+    }
+
+    /// A session of its own over a snapshot.
+    pub(crate) fn session_over(&self, snapshot: Arc<Snapshot>) -> Result<Session> {
+        self.inner.queries.session_with(
+            snapshot,
+            self.storage().object_store(),
+            &self.inner.system,
+            Some(Arc::new(EngineSegments(Arc::downgrade(&self.inner)))),
+            Some(Arc::new(EngineComputed(Arc::downgrade(&self.inner)))),
+        )
     }
 }

@@ -222,6 +222,13 @@ impl Engine {
     /// # Errors
     /// `Conflict` when there is one of that name with another type.
     pub async fn add_custom_attribute(&self, attribute: CustomAttribute) -> Result<()> {
+        let computed = self.storage().catalog().computed_attributes()?;
+        if computed.iter().any(|one| one.name.eq_ignore_ascii_case(&attribute.name)) {
+            let name = &attribute.name;
+            return Err(Error::conflict(format!(
+                "there is a computed attribute \"{name}\"; take another name"
+            )));
+        }
         self.change_people(move |people| people.add_attribute(attribute)).await
     }
 

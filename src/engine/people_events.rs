@@ -12,6 +12,7 @@ use crate::engine::IngestOptions;
 use crate::error::Result;
 use crate::storage::PeopleTx;
 use crate::storage::catalog::OutboxRow;
+use crate::storage::steps::Step;
 
 /// Events that are stored at once.
 const AT_ONCE: usize = 1_000;
@@ -38,6 +39,7 @@ impl Engine {
             let options = IngestOptions { create_persons: false, ..IngestOptions::default() };
             // Refused is what was disabled since, or is about somebody who is no more.
             self.ingest(IngestBatch::rows(&rows), options).await?;
+            self.storage().reached(Step::Told)?;
             self.storage().empty_outbox(last)?;
         }
     }
@@ -52,3 +54,6 @@ fn event(row: &OutboxRow) -> Value {
         "properties": row.properties,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::Weak;
 
+use arrow::array::AsArray;
+use arrow::datatypes::DataType;
+use arrow::datatypes::Int64Type;
 use async_trait::async_trait;
+use futures::StreamExt;
 use roaring::RoaringTreemap;
 use serde::Deserialize;
 use serde::Serialize;
@@ -25,6 +29,7 @@ use crate::error::did_you_mean;
 use crate::ids::PersonId;
 use crate::person::IdentifierType;
 use crate::query::Segments;
+use crate::schema::PERSON_ID;
 use crate::sql::CreateSegment;
 use crate::sql::Members;
 use crate::sql::SegmentStatement;
@@ -42,7 +47,7 @@ enum Kept {
     Live(PersonsRequest),
     /// Whoever met it once.
     Frozen(PersonsRequest),
-    /// Whoever was named.
+    /// Whoever was named, or found by a query.
     Listed,
 }
 
@@ -77,7 +82,7 @@ impl Segments for EngineSegments {
 
 impl Engine {
     /// The persons of a segment over a snapshot.
-    async fn members_of(&self, name: &str, snapshot: &Arc<Snapshot>) -> Result<RoaringTreemap> {
+    pub(super) async fn members_of(&self, name: &str, snapshot: &Arc<Snapshot>) -> Result<RoaringTreemap> {
         let row = self.storage().catalog().segment(name)?.ok_or_else(|| self.no_segment(name))?;
         if let Some(bytes) = row.members {
             let set = RoaringTreemap::deserialize_from(bytes.as_slice())
@@ -91,13 +96,10 @@ impl Engine {
         }
         match kept(&row.definition)? {
             Kept::Live(request) | Kept::Frozen(request) => {
-                let session = self.inner.queries.session_with(
-                    Arc::clone(snapshot),
-                    self.storage().object_store(),
-                    &self.inner.system,
-                    Some(Arc::new(EngineSegments(Arc::downgrade(&self.inner)))),
-                )?;
-                members(&request, &self.ground(&session)).await
+                let session = self.session_over(Arc::clone(snapshot))?;
+                let set = members(&request, &self.ground(&session)).await?;
+                self.note_members(name, &set, false)?;
+                Ok(set)
             }
             Kept::Listed => {
                 Err(Error::internal(format!("the persons of the segment \"{name}\" are missing")))
@@ -106,11 +108,11 @@ impl Engine {
     }
 
     /// What questions stand on: now, and days of the store's zone.
-    pub(crate) fn ground<'a>(&self, session: &'a crate::query::Session) -> Ground<'a> {
-        Ground { session, now: SystemClock.now(), zone: self.config().zone.unwrap_or(Zone::UTC) }
+    pub(crate) fn ground(&self, session: &crate::query::Session) -> Ground {
+        Ground::over(session, SystemClock.now(), self.config().zone.unwrap_or(Zone::UTC))
     }
 
-    fn no_segment(&self, name: &str) -> Error {
+    pub(super) fn no_segment(&self, name: &str) -> Error {
         let names: Vec<String> =
             self.storage().catalog().segments().unwrap_or_default().into_iter().map(|row| row.name).collect();
         let hint = did_you_mean(name, names.iter().map(String::as_str));
@@ -123,11 +125,14 @@ impl Engine {
             SegmentStatement::Drop { name, if_exists } => {
                 self.drop_segment(name, *if_exists).map(Answer::Done)
             }
+            SegmentStatement::Refresh { name } => {
+                Ok(Answer::Done(self.refresh_segments(name.as_deref()).await?))
+            }
             SegmentStatement::Show => self.show_segments().map(Answer::Rows),
         }
     }
 
-    async fn create_segment(&self, create: &CreateSegment, said: &str) -> Result<String> {
+    pub(super) async fn create_segment(&self, create: &CreateSegment, said: &str) -> Result<String> {
         self.writable()?;
         let CreateSegment { name, description, .. } = create;
         let catalog = self.storage().catalog();
@@ -158,7 +163,7 @@ impl Engine {
         let kept = match &create.members {
             Members::Live(_) | Members::Json(_) => Kept::Live(live.clone().ok_or_else(unreadable)?),
             Members::Frozen(request) => Kept::Frozen(request.clone()),
-            Members::Listed(_) | Members::File(_) => Kept::Listed,
+            Members::Listed(_) | Members::File(_) | Members::Query { .. } => Kept::Listed,
         };
         row.definition = serde_json::to_string(&kept).internal(|| "could not keep a segment".to_owned())?;
         let (set, unknown) = match &create.members {
@@ -167,6 +172,13 @@ impl Engine {
                 self.check_cycle(name, request)?;
                 let session = self.session().await?;
                 (members(request, &self.ground(&session)).await?, 0)
+            }
+            Members::Query { text, place } => {
+                let within = |error: Error| match error.place() {
+                    Some(inner) => error.at(inner.within(*place)),
+                    None => error.at(*place),
+                };
+                (self.persons_of(text).await.map_err(within)?, 0)
             }
             Members::Listed(ids) => self.listed(ids.iter().map(String::as_str)),
             Members::File(path) => {
@@ -182,10 +194,32 @@ impl Engine {
             row.members = Some(bytes);
         }
         catalog.put_segment(&row)?;
+        if live.is_some() {
+            self.note_members(name, &set, true)?;
+        }
         let persons = if set.len() == 1 { "person" } else { "persons" };
         let unknown =
             if unknown > 0 { format!("; {unknown} external ids are not known") } else { String::new() };
         Ok(format!("segment {name} created, {} {persons} now{unknown}", set.len()))
+    }
+
+    /// The persons in the column `personId` of a query's answer.
+    async fn persons_of(&self, query: &str) -> Result<RoaringTreemap> {
+        let mut rows = self.ask(query).await?;
+        let column = rows.schema().index_of(PERSON_ID).ok();
+        let is_number = |at: &usize| *rows.schema().field(*at).data_type() == DataType::Int64;
+        let column = column.filter(is_number).ok_or_else(|| {
+            Error::invalid(
+                "a segment is made of persons, and the answer of this query has no column personId; a funnel has one \
+                 with LISTING PERSONS",
+            )
+        })?;
+        let mut set = RoaringTreemap::new();
+        while let Some(batch) = rows.next().await.transpose()? {
+            let persons = batch.column(column).as_primitive::<Int64Type>();
+            set.extend(persons.iter().flatten().filter_map(|person| u64::try_from(person).ok()));
+        }
+        Ok(set)
     }
 
     /// Makes a segment of the published JSON form, with the name in it.
@@ -244,8 +278,36 @@ impl Engine {
         Ok(())
     }
 
-    fn drop_segment(&self, name: &str, if_exists: bool) -> Result<String> {
+    /// Looks who is in a live segment, or in all of them, and notes who entered and left.
+    async fn refresh_segments(&self, name: Option<&str>) -> Result<String> {
         self.writable()?;
+        let mut rows = self.storage().catalog().segments()?;
+        if let Some(name) = name {
+            rows.retain(|row| row.name == name);
+            if rows.is_empty() {
+                return Err(self.no_segment(name));
+            }
+        }
+        let session = self.session().await?;
+        let (mut refreshed, mut entered, mut left) = (0, 0, 0);
+        for row in rows {
+            if let Kept::Live(request) = kept(&row.definition)? {
+                let set = members(&request, &self.ground(&session)).await?;
+                let (more, fewer) = self.note_members(&row.name, &set, true)?;
+                (refreshed, entered, left) = (refreshed + 1, entered + more, left + fewer);
+            }
+        }
+        if let (Some(name), 0) = (name, refreshed) {
+            return Err(Error::invalid(format!(
+                "the segment \"{name}\" is static: nobody enters or leaves it"
+            )));
+        }
+        let segments = if refreshed == 1 { "segment" } else { "segments" };
+        Ok(format!("{refreshed} live {segments} refreshed: {entered} persons entered, {left} left"))
+    }
+
+    /// An error when another segment is made of this one.
+    pub(super) fn check_unused(&self, name: &str) -> Result<()> {
         for row in self.storage().catalog().segments()? {
             if let Kept::Live(request) = kept(&row.definition)?
                 && request.condition.segments().contains(&name)
@@ -256,11 +318,29 @@ impl Engine {
                 )));
             }
         }
+        Ok(())
+    }
+
+    pub(super) fn drop_segment(&self, name: &str, if_exists: bool) -> Result<String> {
+        self.writable()?;
+        self.check_unused(name)?;
         match (self.storage().catalog().drop_segment(name)?, if_exists) {
             (true, _) => Ok(format!("segment {name} dropped")),
             (false, true) => Ok(format!("there is no segment {name}")),
             (false, false) => Err(self.no_segment(name)),
         }
+    }
+
+    /// A segment that asks for an attribute of persons whenever it is asked for.
+    pub(crate) fn segment_that_uses(&self, attribute: &str) -> Result<Option<String>> {
+        for row in self.storage().catalog().segments()? {
+            if let Kept::Live(request) = kept(&row.definition)?
+                && request.condition.asks_for(attribute)
+            {
+                return Ok(Some(row.name));
+            }
+        }
+        Ok(None)
     }
 
     /// One row a segment.

@@ -52,6 +52,8 @@ pub struct ServerSettings {
     /// Requests a second and key, 0 for any number.
     pub single_rate: u32,
     pub batch_rate: u32,
+    /// Keep exports, segments and persons to the rates that are published for them.
+    pub published_rates: bool,
 }
 
 impl Default for ServerSettings {
@@ -75,9 +77,13 @@ impl Default for ServerSettings {
             shutdown_time: Duration::from_secs(30),
             single_rate: 0,
             batch_rate: 0,
+            published_rates: false,
         }
     }
 }
+
+const HOUR: i64 = 3_600_000_000;
+const DAY: i64 = 24 * HOUR;
 
 /// One setting of the file.
 struct Setting {
@@ -248,6 +254,48 @@ const SETTINGS: &[Setting] = &[
         read: |config, value| seconds(value).map(|time| config.server.shutdown_time = time),
     },
     Setting {
+        name: "exports.hours",
+        words: "The longest range of one request for an export; 0 for any.",
+        example: "",
+        show: |config| Some(limit_value(config.exports.longest, HOUR)),
+        read: |config, value| limit(value, HOUR).map(|micros| config.exports.longest = micros),
+    },
+    Setting {
+        name: "exports.days_back",
+        words: "How far back the range of a request for an export may start; 0 for any time.",
+        example: "",
+        show: |config| Some(limit_value(config.exports.lookback, DAY)),
+        read: |config, value| limit(value, DAY).map(|micros| config.exports.lookback = micros),
+    },
+    Setting {
+        name: "exports.hours_in_progress",
+        words: "How much range all requests in progress may have together; 0 for any.",
+        example: "",
+        show: |config| Some(limit_value(config.exports.in_progress, HOUR)),
+        read: |config, value| limit(value, HOUR).map(|micros| config.exports.in_progress = micros),
+    },
+    Setting {
+        name: "exports.definitions",
+        words: "The most definitions of a request for an export that names them; 0 for any number.",
+        example: "",
+        show: |config| Some(count_value(config.exports.definitions.unwrap_or(0))),
+        read: |config, value| number(value, 0).map(|most| config.exports.definitions = some(most)),
+    },
+    Setting {
+        name: "exports.rows_per_file",
+        words: "The most rows of one file that a request for an export may ask for; 0 for any number.",
+        example: "",
+        show: |config| Some(count_value(config.exports.rows_per_file.unwrap_or(0))),
+        read: |config, value| number(value, 0).map(|most| config.exports.rows_per_file = some(most)),
+    },
+    Setting {
+        name: "exports.only_past",
+        words: "A range must have ended when it is asked for.",
+        example: "",
+        show: |config| Some(Value::Boolean(config.exports.only_past)),
+        read: |config, value| flag(value).map(|flag| config.exports.only_past = flag),
+    },
+    Setting {
         name: "rates.single",
         words: "Single events a second and key, 0 for any number; the published limit is 250.",
         example: "",
@@ -260,6 +308,13 @@ const SETTINGS: &[Setting] = &[
         example: "",
         show: |config| Some(whole(config.server.batch_rate)),
         read: |config, value| number(value, 0).map(|rate| config.server.batch_rate = rate),
+    },
+    Setting {
+        name: "rates.published",
+        words: "Keep exports, segments and persons to the rates that are published for them.",
+        example: "",
+        show: |config| Some(Value::Boolean(config.server.published_rates)),
+        read: |config, value| flag(value).map(|flag| config.server.published_rates = flag),
     },
 ];
 
@@ -351,6 +406,20 @@ fn number<T: TryFrom<i64>>(value: &Value, least: i64) -> Result<T, String> {
         .ok_or_else(|| format!("expected a number from {least}, found {value}"))
 }
 
+fn some(most: usize) -> Option<usize> {
+    (most > 0).then_some(most)
+}
+
+/// A limit in whole hours or days; 0 is none.
+fn limit(value: &Value, unit: i64) -> Result<Option<i64>, String> {
+    let most: i64 = number(value, 0)?;
+    Ok((most > 0).then_some(most.saturating_mul(unit)))
+}
+
+fn limit_value(limit: Option<i64>, unit: i64) -> Value {
+    Value::Integer(limit.unwrap_or(0) / unit)
+}
+
 fn seconds(value: &Value) -> Result<Duration, String> {
     number(value, 1).map(Duration::from_secs)
 }
@@ -389,6 +458,9 @@ mod tests {
         config.server.origins = vec!["https://a.example".to_owned()];
         config.server.tls = Some((PathBuf::from("/c.pem"), PathBuf::from("/k.pem")));
         config.server.single_rate = 250;
+        config.exports.longest = None;
+        config.exports.in_progress = Some(100 * HOUR);
+        config.exports.definitions = None;
         let shown = show(&config);
         let mut read = Config::default();
         apply(&mut read, &shown).unwrap();

@@ -17,6 +17,7 @@ use arrow::record_batch::RecordBatch;
 use crate::engine::Config;
 use crate::engine::exports_table::ExportsTable;
 use crate::engine::exports_table::SchedulesTable;
+use crate::engine::membership::MembersTable;
 use crate::error::Context;
 use crate::error::Result;
 use crate::query::SystemTable;
@@ -31,6 +32,7 @@ pub(crate) fn tables(storage: &Arc<Storage>, config: &Config) -> Vec<Arc<dyn Sys
         Arc::new(SchedulesTable(Arc::clone(storage))),
         Arc::new(Settings(config.clone())),
         Arc::new(Merges(Arc::clone(storage))),
+        Arc::new(MembersTable(Arc::clone(storage))),
     ]
 }
 

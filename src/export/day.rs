@@ -1,8 +1,6 @@
-//! One day's rows in memory: read from Parquet by definition, and put into the order of an export.
-//!
-//! Rows stay where Arrow has them. The order is one 64-bit key for each, so a day of a million rows sorts in place in
-//! 8 MB.
+//! A data file as an export reads it: its footer once, and then one row group at a time, in batches.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::AsArray;
@@ -16,7 +14,9 @@ use arrow::datatypes::Int64Type;
 use arrow::datatypes::Schema;
 use arrow::datatypes::TimestampMicrosecondType;
 use arrow::error::ArrowError;
+use bytes::Buf;
 use bytes::Bytes;
+use bytes::buf::Reader;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ArrowPredicate;
 use parquet::arrow::arrow_reader::ArrowPredicateFn;
@@ -24,70 +24,76 @@ use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::arrow_reader::RowFilter;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaData;
 use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::reader::ChunkReader;
+use parquet::file::reader::Length;
 use parquet::file::statistics::Statistics;
 
 use crate::error::Context;
-use crate::error::Error;
 use crate::error::Result;
 use crate::export::json::Part;
 use crate::export::json::RowShape;
 use crate::schema::OCCURRED_TIME;
 use crate::schema::SEQ;
 use crate::storage;
-use crate::time::Day;
-use crate::time::MICROS_PER_DAY;
 use crate::time::Micros;
 use crate::time::TimeRange;
 
-const MILLIS_PER_DAY: i64 = MICROS_PER_DAY / 1_000;
 /// Rows of one part.
 const BATCH_ROWS: usize = 8_192;
-/// A key is the millisecond of the day (27 bits) over the row's position among all parts (37 bits).
-const POSITION_BITS: u32 = 37;
-
-/// A data file, ready to be decoded by row group.
+/// A data file whose footer was read, ready to be decoded by row group.
 #[derive(Clone, Debug)]
 pub(crate) struct OpenedFile {
-    bytes: Bytes,
     metadata: ArrowReaderMetadata,
+    bytes: u64,
 }
 
 impl OpenedFile {
-    /// Reads the footer. Texts are to be views, which share the bytes of a dictionary instead of repeating them.
-    pub(crate) fn open(path: &str, bytes: Bytes) -> Result<Self> {
+    /// Texts are to be views, which share the bytes of a dictionary instead of repeating them.
+    pub(crate) fn of(path: &str, bytes: u64, footer: Arc<ParquetMetaData>) -> Result<Self> {
         let damaged = || format!("data file \"{path}\" is damaged");
         let options = || ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-        let metadata = ArrowReaderMetadata::load(&bytes, options()).internal(damaged)?;
+        let metadata = ArrowReaderMetadata::try_new(Arc::clone(&footer), options()).internal(damaged)?;
         let schema = Schema::new(metadata.schema().fields().iter().map(with_views).collect::<Fields>());
         let options = options().with_schema(Arc::new(schema));
-        let metadata =
-            ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options).internal(damaged)?;
-        Ok(Self { bytes, metadata })
+        let metadata = ArrowReaderMetadata::try_new(footer, options).internal(damaged)?;
+        Ok(Self { metadata, bytes })
     }
 
     pub(crate) fn row_groups(&self) -> usize {
         self.metadata.metadata().num_row_groups()
     }
 
+    /// Where the bytes of a row group lie in the file.
+    pub(crate) fn range_of(&self, row_group: usize) -> Range<u64> {
+        let columns = self.metadata.metadata().row_group(row_group).columns().iter();
+        let (starts, ends): (Vec<u64>, Vec<u64>) =
+            columns.map(|column| column.byte_range()).map(|(start, length)| (start, start + length)).unzip();
+        starts.into_iter().min().unwrap_or(0)..ends.into_iter().max().unwrap_or(0)
+    }
+
     fn greatest_seq(&self, row_group: usize) -> Option<i64> {
         greatest_seq(self.metadata.metadata().row_group(row_group))
     }
 
-    /// The rows of one row group that are in the range and not later than `seen`, where these are given.
+    /// The rows of one row group, whose bytes were read, that are in the range and not later than `seen`, where these are
+    /// given.
     pub(crate) fn decode(
         &self,
         row_group: usize,
+        bytes: Bytes,
         shape: &Arc<RowShape>,
         range: Option<TimeRange>,
         seen: Option<i64>,
-    ) -> Result<Vec<Part>> {
+    ) -> Result<impl Iterator<Item = Result<Part>>> {
         let seen = seen.filter(|&seen| self.greatest_seq(row_group).is_none_or(|greatest| greatest > seen));
         let reading = || "could not decode a data file".to_owned();
-        let mut builder =
-            ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes.clone(), self.metadata.clone())
-                .with_row_groups(vec![row_group])
-                .with_batch_size(BATCH_ROWS);
+        let part = Piece { start: self.range_of(row_group).start, file_bytes: self.bytes, bytes };
+        let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(part, self.metadata.clone())
+            .with_row_groups(vec![row_group])
+            .with_batch_size(BATCH_ROWS);
         let mut filters: Vec<Box<dyn ArrowPredicate>> = Vec::new();
         if let Some(range) = range {
             let mask = ProjectionMask::columns(builder.parquet_schema(), [OCCURRED_TIME]);
@@ -100,11 +106,48 @@ impl OpenedFile {
         if !filters.is_empty() {
             builder = builder.with_row_filter(RowFilter::new(filters));
         }
-        let mut parts = Vec::new();
-        for batch in builder.build().internal(reading)? {
-            parts.push(Part::of(shape, &storage::in_micros(batch.internal(reading)?)?)?);
+        let shape = Arc::clone(shape);
+        let batches = builder.build().internal(reading)?;
+        Ok(batches.map(move |batch| Part::of(&shape, &storage::in_micros(batch.internal(reading)?)?)))
+    }
+}
+
+/// The part of a file that was read.
+#[derive(Clone, Debug)]
+struct Piece {
+    start: u64,
+    bytes: Bytes,
+    file_bytes: u64,
+}
+
+impl Piece {
+    fn from(&self, start: u64) -> Result<Bytes, ParquetError> {
+        let at = start.checked_sub(self.start).and_then(|at| usize::try_from(at).ok());
+        at.filter(|&at| at <= self.bytes.len())
+            .map(|at| self.bytes.slice(at..))
+            .ok_or_else(|| ParquetError::EOF(format!("byte {start} of the file was not read")))
+    }
+}
+
+impl Length for Piece {
+    fn len(&self) -> u64 {
+        self.file_bytes
+    }
+}
+
+impl ChunkReader for Piece {
+    type T = Reader<Bytes>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        Ok(self.from(start)?.reader())
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        let rest = self.from(start)?;
+        if length > rest.len() {
+            return Err(ParquetError::EOF(format!("{length} bytes from {start} were not all read")));
         }
-        Ok(parts)
+        Ok(rest.slice(..length))
     }
 }
 
@@ -142,75 +185,4 @@ fn in_range(batch: RecordBatch, range: TimeRange) -> Result<BooleanArray, ArrowE
         .as_primitive_opt::<TimestampMicrosecondType>()
         .ok_or_else(|| ArrowError::SchemaError(format!("\"{OCCURRED_TIME}\" is not in microseconds")))?;
     Ok(times.values().iter().map(|&time| Some(range.contains(Micros(time)))).collect())
-}
-
-/// All rows of one day that an export takes, in its order.
-#[derive(Debug)]
-pub(crate) struct DayRows {
-    parts: Vec<Part>,
-    /// The position of each part's first row.
-    starts: Vec<u64>,
-    keys: Vec<u64>,
-    first_milli: i64,
-}
-
-impl DayRows {
-    /// Puts the rows in order: the millisecond, then the event id, then `seq` (ids are unique; if a store breaks that
-    /// rule, its exports are repeatable still).
-    ///
-    /// Fails with `Internal` when a row lies outside the day.
-    pub(crate) fn order(day: Day, parts: Vec<Part>) -> Result<Self> {
-        let first_milli = i64::from(day.0) * MILLIS_PER_DAY;
-        let mut starts = Vec::with_capacity(parts.len());
-        let mut keys = Vec::with_capacity(parts.iter().map(Part::rows).sum());
-        let mut position = 0_u64;
-        for part in &parts {
-            starts.push(position);
-            for row in 0..part.rows() {
-                let milli = part.time(row).0.div_euclid(1_000) - first_milli;
-                let milli =
-                    u64::try_from(milli).ok().filter(|_| milli < MILLIS_PER_DAY).ok_or_else(|| {
-                        Error::internal(format!(
-                            "an event of {} lies in the files of another day",
-                            part.time(row).export_form()
-                        ))
-                    })?;
-                keys.push((milli << POSITION_BITS) | position);
-                position += 1;
-            }
-        }
-        let mut day = Self { parts, starts, keys: Vec::new(), first_milli };
-        keys.sort_unstable();
-        for tied in keys.chunk_by_mut(|one, next| one >> POSITION_BITS == next >> POSITION_BITS) {
-            if tied.len() > 1 {
-                tied.sort_unstable_by_key(|&key| {
-                    let (part, row) = day.place(key);
-                    (part.event_id(row), part.seq(row))
-                });
-            }
-        }
-        day.keys = keys;
-        Ok(day)
-    }
-
-    pub(crate) fn rows(&self) -> usize {
-        self.keys.len()
-    }
-
-    /// The millisecond of the row at a place in the order, since the epoch.
-    pub(crate) fn milli(&self, at: usize) -> i64 {
-        self.first_milli + i64::try_from(self.keys[at] >> POSITION_BITS).unwrap_or_default()
-    }
-
-    /// The row at a place in the order.
-    pub(crate) fn row(&self, at: usize) -> (&Part, usize) {
-        self.place(self.keys[at])
-    }
-
-    fn place(&self, key: u64) -> (&Part, usize) {
-        let position = key & ((1 << POSITION_BITS) - 1);
-        // An empty part starts where the next one does, so it is never the last that starts at or before the position.
-        let part = self.starts.partition_point(|&start| start <= position) - 1;
-        (&self.parts[part], usize::try_from(position - self.starts[part]).unwrap_or_default())
-    }
 }

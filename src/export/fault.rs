@@ -28,8 +28,18 @@ pub(crate) struct Fault {
     pub(crate) reason: String,
 }
 
-/// Codes of S3 that do not go away by themselves.
+/// Codes of S3, Google and Azure that do not go away by themselves.
 const MEND: &[&str] = &[
+    "AccountIsDisabled",
+    "AuthenticationFailed",
+    "AuthorizationFailure",
+    "AuthorizationPermissionMismatch",
+    "InsufficientAccountPermissions",
+    "InvalidArgument",
+    "InvalidAuthenticationInfo",
+    "InvalidMetadata",
+    "NoAuthenticationInformation",
+    "UserProjectMissing",
     "AccessDenied",
     "AccountProblem",
     "AllAccessDisabled",
@@ -68,7 +78,7 @@ impl Fault {
         }
         let code = tag(&text, "Code");
         let cure = match code {
-            Some("NoSuchBucket") => Cure::NoBucket,
+            Some("NoSuchBucket" | "ContainerNotFound") => Cure::NoBucket,
             Some(code) if RENEW.contains(&code) => Cure::Renew,
             Some(code) if MEND.contains(&code) => Cure::Mend,
             Some(_) => Cure::Later,
@@ -92,7 +102,8 @@ impl Fault {
 
     /// We may not do this, and perhaps something else.
     pub(crate) fn is_denied(&self) -> bool {
-        self.cure == Cure::Mend && self.reason.starts_with("AccessDenied")
+        let denied = ["AccessDenied", "AuthorizationFailure", "AuthorizationPermissionMismatch"];
+        self.cure == Cure::Mend && denied.iter().any(|code| self.reason.starts_with(code))
     }
 
     /// As an error about an object.
@@ -147,6 +158,8 @@ mod tests {
         assert_eq!(cure("AccessDenied"), Cure::Mend);
         assert_eq!(cure("SignatureDoesNotMatch"), Cure::Mend);
         assert_eq!(cure("NoSuchBucket"), Cure::NoBucket);
+        assert_eq!(cure("ContainerNotFound"), Cure::NoBucket);
+        assert_eq!(cure("AuthenticationFailed"), Cure::Mend);
         assert_eq!(cure("ExpiredToken"), Cure::Renew);
         assert_eq!(cure("InternalError"), Cure::Later);
         assert_eq!(cure("SlowDown"), Cure::Later);

@@ -4,6 +4,8 @@
 //! put one after another are one valid stream. Header and trailer hold no time and no system: equal rows cut in equal
 //! places give equal bytes.
 
+use std::mem;
+
 use bytes::Bytes;
 use flate2::Compress;
 use flate2::Compression;
@@ -22,7 +24,9 @@ pub(crate) struct Segment {
     pub(crate) rows: u64,
 }
 
-/// Compresses one segment; fed in pieces of any size. The same pieces give the same bytes.
+/// Compresses one segment after another; fed in pieces of any size. The same pieces give the same bytes.
+///
+/// Kept from segment to segment: a fresh one costs as much memory as the text that it compresses.
 #[derive(Debug)]
 pub(crate) struct Deflater {
     compress: Compress,
@@ -46,15 +50,20 @@ impl Deflater {
         self.feed(bytes, FlushCompress::None)
     }
 
-    /// Fails when the segment held 4 GiB or more, which its checksum could not be combined over.
-    pub(crate) fn finish(mut self, rows: u64) -> Result<Segment> {
+    /// Ends a segment, and is ready for the next. Fails when it held 4 GiB or more, which its checksum could not be
+    /// combined over.
+    pub(crate) fn finish(&mut self, rows: u64) -> Result<Segment> {
         if self.taken > u64::from(u32::MAX) {
             return Err(Error::invalid(
                 "some thousand events hold more than 4 GiB of text; export them apart",
             ));
         }
         self.feed(&[], FlushCompress::Sync)?;
-        Ok(Segment { deflated: Bytes::from(self.out), crc: self.crc, rows })
+        let deflated = Bytes::copy_from_slice(&self.out);
+        self.out.clear();
+        self.compress.reset();
+        self.taken = 0;
+        Ok(Segment { deflated, crc: mem::take(&mut self.crc), rows })
     }
 
     fn feed(&mut self, mut bytes: &[u8], flush: FlushCompress) -> Result<()> {
@@ -165,6 +174,21 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_deflater_that_was_used_gives_what_a_fresh_one_does(
+            texts in proptest::collection::vec(proptest::collection::vec(0_u8..4, 0..5_000), 1..5),
+            level in 0_u32..10,
+        ) {
+            let mut used = Deflater::new(level);
+            for text in &texts {
+                used.write(text).unwrap();
+                let again = used.finish(1).unwrap();
+                let fresh = segment(&[text], level);
+                prop_assert_eq!(&again.deflated, &fresh.deflated);
+                prop_assert_eq!(again.crc.sum(), fresh.crc.sum());
+            }
+        }
+
         #[test]
         fn segments_read_back_as_one_text(
             texts in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..2_000), 0..6),

@@ -26,6 +26,20 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::storage;
 
+/// The footer of a data file.
+pub(crate) async fn footer(
+    lake: Arc<dyn ObjectStore>,
+    location: Path,
+    bytes: u64,
+) -> parquet::errors::Result<Arc<ParquetMetaData>> {
+    let mut reader = Reader { lake, location };
+    let metadata = ParquetMetaDataReader::new().with_prefetch_hint(Some(FOOTER_BYTES));
+    metadata.load_and_finish(&mut reader, bytes).await.map(Arc::new)
+}
+
+/// What the footer of most files fits in.
+const FOOTER_BYTES: usize = 32 << 10;
+
 /// A data file whose footer was read.
 pub(crate) async fn open(
     lake: Arc<dyn ObjectStore>,

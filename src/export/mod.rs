@@ -1,11 +1,12 @@
 //! Events out of the store in the published format: gzip JSON lines, exactly once.
 //!
 //! An order becomes a request in the catalog, which attempts are made at until it is done (`service`, `state`). An
-//! attempt becomes a plan (which files of the snapshot, pure); each day of it is read and put into order, cut into
-//! files, written as JSON from the columns and compressed on several threads, and published whole. The manifest is the
-//! last file to appear: what it does not name is not exported.
+//! attempt becomes a plan (which files of the snapshot, pure); each day of it is read, written as JSON from the columns
+//! and put into order (`lines`, on the disk what does not fit in memory), cut into files, compressed on several threads,
+//! and published whole. The manifest is the last file to appear: what it does not name is not exported.
 
 mod arn;
+mod clouds;
 mod credentials;
 mod day;
 mod fault;
@@ -13,6 +14,7 @@ mod gzip;
 mod json;
 mod lake;
 mod late;
+mod lines;
 mod manifest;
 mod moments;
 mod order;
@@ -23,6 +25,7 @@ mod run;
 mod schedule;
 mod schedules;
 mod service;
+mod spill;
 mod state;
 mod target;
 mod writer;
@@ -59,3 +62,4 @@ pub use state::ExportStatus;
 pub use state::Retries;
 pub use target::Destination;
 pub use target::Target;
+pub(crate) use target::is_bucket;

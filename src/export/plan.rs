@@ -215,7 +215,7 @@ impl FileSpan {
 /// How far files that are there already reach without a gap from `start` on, and which of them those are.
 ///
 /// Files are put several at a time, so an attempt that was cut off may have left gaps. The next one starts at the
-/// first; what lies behind it is written again, and found to be there.
+/// first; what lies behind it is made again, and found to be there.
 pub(crate) fn reached(start: i64, spans: &[FileSpan]) -> (i64, Vec<FileSpan>) {
     let mut spans = spans.to_vec();
     spans.sort_unstable_by_key(|span| (span.start, span.part));

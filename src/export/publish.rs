@@ -33,9 +33,6 @@ use crate::export::target::Target;
 /// How often one object is put before the attempt fails; whole attempts are repeated as well.
 const TRIES: u32 = 6;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// The name of the checksum that an object carries.
-const CHECKSUM: &str = "milepost-sha256";
-
 /// What a look at a name shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
@@ -54,7 +51,7 @@ pub(crate) async fn create(target: &Target, path: &Path, pieces: Vec<Bytes>) -> 
     let sum = sha256(&payload);
     let mut attributes = Attributes::new();
     if target.remote {
-        attributes.insert(Attribute::Metadata(CHECKSUM.into()), sum.clone().into());
+        attributes.insert(Attribute::Metadata(target.checksum.into()), sum.clone().into());
     }
     let options =
         || PutOptions { mode: PutMode::Create, attributes: attributes.clone(), ..PutOptions::default() };
@@ -109,6 +106,15 @@ fn lost(path: &Path) -> Error {
     Error::unavailable(format!("\"{path}\" was taken by the store and is not there"))
 }
 
+/// Whether an object with these bytes is there, as far as we may look.
+pub(crate) async fn is_there(target: &Target, path: &Path, bytes: u64, sum: &str) -> Result<bool> {
+    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    match look(target, path, bytes, sum).await {
+        Ok(found) => Ok(found == Found::Ours),
+        Err(error) => Err(Fault::of(&error).about("could not look at", path)),
+    }
+}
+
 /// Looks whether an object is there and is what it should be.
 async fn look(target: &Target, path: &Path, bytes: usize, sum: &str) -> object_store::Result<Found> {
     if target.remote {
@@ -120,7 +126,7 @@ async fn look(target: &Target, path: &Path, bytes: usize, sum: &str) -> object_s
             Err(error) => return Err(error),
         };
         let whole = usize::try_from(head.meta.size).is_ok_and(|size| size == bytes);
-        if let Some(carried) = head.attributes.get(&Attribute::Metadata(CHECKSUM.into())) {
+        if let Some(carried) = head.attributes.get(&Attribute::Metadata(target.checksum.into())) {
             return Ok(match (carried.as_ref() == sum, whole) {
                 (true, true) => Found::Ours,
                 (true, false) => Found::Torn,

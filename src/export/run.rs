@@ -2,11 +2,12 @@
 //!
 //! When `run` returns well, exactly the files that the manifest names are under the request's name, each row of the
 //! snapshot in one of them. When it fails or is dropped, files may be there and the manifest is not; the same request
-//! then goes on where it stopped. Memory: the columns of one day, and the compressed rows of the files that are not
-//! yet written.
+//! then goes on where it stopped. Memory: a fixed room for rows that are sorted (the rest waits on the disk), four bytes for
+//! each row of a day, and the compressed rows of the files that are not yet written.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::FutureExt;
@@ -55,8 +56,11 @@ impl ExportProgress for NoProgress {
     fn advanced(&self, _: Progress) {}
 }
 
-/// Told of each file once it is there and whole; an attempt that follows is handed those files again.
+/// Told of each file before it is put, and once it is there and whole; an attempt that follows is handed those files
+/// again, the former to look for.
 pub(crate) trait Journal: fmt::Debug + Send + Sync {
+    fn intended(&self, file: &PublishedFile) -> Result<()>;
+
     fn published(&self, file: &PublishedFile) -> Result<()>;
 }
 
@@ -97,6 +101,8 @@ pub(crate) struct ExportJob {
     /// What earlier attempts published.
     pub(crate) done: Vec<PublishedFile>,
     pub(crate) journal: Option<Arc<dyn Journal>>,
+    /// The folder for rows that do not fit in memory.
+    pub(crate) spill: PathBuf,
     /// At most so many of the runtime's blocking threads are busy with this.
     pub(crate) threads: usize,
     pub(crate) progress: Arc<dyn ExportProgress>,
@@ -135,12 +141,16 @@ async fn export(job: ExportJob) -> Result<ExportReport> {
     let mut writer = Writer::new(job, request_id, plan.rows_at_most, &whole);
     writer.learn_flows().await?;
     let mut splitter = Splitter::new(TimeRange { start: from, end: range.end }, rows_per_file);
-    let days = plan.days.len();
-    for (nth, day) in plan.days.into_iter().enumerate() {
-        writer.day(day, TimeRange { start: from, end: range.end }, &mut splitter, nth + 1 == days).await?;
+    let range = TimeRange { start: from, end: range.end };
+    let mut days = plan.days.into_iter();
+    let mut ahead = days.next().map(|day| writer.sort(day, range));
+    while let Some(day) = ahead {
+        let sorted = day.sorted().await?;
+        ahead = days.next().map(|day| writer.sort(day, range));
+        writer.day(sorted, &mut splitter, ahead.is_none()).await?;
     }
     if let Some(span) = splitter.finish() {
-        writer.close(span);
+        writer.close(span)?;
     }
     let manifest = writer.finish(asked).await?;
     Ok(report(manifest, false))

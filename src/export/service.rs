@@ -1,7 +1,8 @@
 //! Exports as requests: taken, numbered in the catalog, worked on one after the other, told, cancelled, taken up again.
 //!
-//! The first attempt fixes which events the export has (by their `seq`), and each file is noted once it is there; so an
-//! attempt that follows, in this process or the next, writes the rest of the same set of files.
+//! The first attempt fixes which events the export has (by their `seq`) and which persons are one; each file is noted
+//! before it is put and once it is there. So an attempt that follows, in this process or the next, writes the rest of the
+//! same set of files.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::export::order::ExportRules;
 use crate::export::order::hours;
 use crate::export::plan::FileSpan;
 use crate::export::plan::check_request_id;
+use crate::export::publish;
 use crate::export::run::ExportJob;
 use crate::export::run::ExportProgress;
 use crate::export::run::ExportReport;
@@ -35,10 +37,12 @@ use crate::export::state::ExportStatus;
 use crate::export::state::Retries;
 use crate::export::state::Standing;
 use crate::export::target::Target;
+use crate::person::Aliases;
 use crate::storage::Storage;
 use crate::storage::catalog::AddedExport;
 use crate::storage::catalog::ExportFileRow;
 use crate::storage::catalog::ExportRow;
+use crate::storage::snapshot::Snapshot;
 use crate::time::Micros;
 
 /// How often, and after how long, to look whether a batch has come into the lake.
@@ -53,7 +57,8 @@ pub struct ExportState {
     pub message: Option<String>,
     pub order: ExportOrder,
     pub schedule: Option<String>,
-    /// Published so far.
+    /// Published so far; the manifest is not one of the files.
+    pub files: u64,
     pub rows: u64,
     pub bytes: u64,
     pub attempts: u32,
@@ -112,7 +117,7 @@ impl Exports {
     /// Takes a request; its id. The same request under the same id again is the request that is there already.
     ///
     /// # Errors
-    /// `Invalid` and `NotFound` for what it asks, `Conflict` when the id stands for another request, `Exhausted` when
+    /// `Invalid` and `NotFound` for what it asks, `Conflict` when the id stands for another request, `TooMany` when
     /// too much is in progress.
     pub fn submit(&self, order: ExportOrder, rules: &ExportRules) -> Result<String> {
         self.storage.writer()?;
@@ -140,7 +145,7 @@ impl Exports {
                 "the request id \"{id}\" was used for another export; give another one"
             ))),
             AddedExport::TooMuch(open) => Err(Error::new(
-                Kind::Exhausted,
+                Kind::TooMany,
                 format!(
                     "{} hours of export are in progress and at most {} may be; wait until some are done, or lift the limit \
                      with --unlimited",
@@ -173,11 +178,17 @@ impl Exports {
     /// # Errors
     /// `NotFound` when there is none of this id.
     pub fn status(&self, id: &str) -> Result<ExportState> {
-        state(self.storage.catalog().export(id)?.ok_or_else(|| unknown(id))?)
+        let row = self.storage.catalog().export(id)?.ok_or_else(|| unknown(id))?;
+        let files = self.storage.catalog().export_files(id, true)?.len();
+        Ok(ExportState { files: u64::try_from(files).unwrap_or(u64::MAX), ..state(row)? })
     }
 
     /// All requests in the order in which they were submitted.
     pub fn list(&self) -> Result<Vec<ExportState>> {
+        let files = self.storage.catalog().count_export_files()?;
+        let state = |row: ExportRow| {
+            Ok(ExportState { files: files.get(&row.id).copied().unwrap_or_default(), ..state(row)? })
+        };
         self.storage.catalog().exports()?.into_iter().map(state).collect()
     }
 
@@ -232,11 +243,12 @@ impl Exports {
         let catalog = self.storage.catalog();
         // In this order: a snapshot that is taken later has all of these.
         let seen = seq_seen(&self.storage).await?;
-        let now = self.storage.now();
+        let (now, merges) = (self.storage.now(), catalog.last_merge()?);
         let changed = catalog.change_export(id, |row| {
             let begin = change(row, |standing| standing.begin(now))?;
             if begin == Begin::Run {
                 row.seen = row.seen.or(seen);
+                row.merges = row.merges.or(Some((merges, now)));
             }
             Ok::<_, Error>(begin)
         })?;
@@ -282,20 +294,43 @@ impl Exports {
 
     async fn attempt(&self, row: &ExportRow, progress: Arc<dyn ExportProgress>) -> Result<ExportReport> {
         let order = order_of(row)?;
-        let done =
-            self.storage.catalog().export_files(&row.id)?.iter().map(published).collect::<Result<_>>()?;
+        let target = Target::open(&order.destination).await?;
+        let done = self.published_files(&row.id, &target).await?;
         run(ExportJob {
-            snapshot: self.storage.snapshot().await?,
+            snapshot: self.snapshot_of(row).await?,
             lake: self.storage.object_store(),
-            target: Target::open(&order.destination).await?,
+            target,
             request: order.request(&row.id, None),
             seen: row.seen,
             done,
             journal: Some(Arc::new(Noted { storage: Arc::clone(&self.storage), id: row.id.clone() })),
+            spill: self.storage.layout().spill(),
             threads: self.threads,
             progress,
         })
         .await
+    }
+
+    /// The store as it is now, with persons merged as the first attempt saw them.
+    async fn snapshot_of(&self, row: &ExportRow) -> Result<Arc<Snapshot>> {
+        let snapshot = self.storage.snapshot().await?;
+        let Some((number, at)) = row.merges else { return Ok(snapshot) };
+        let Some(merges) = self.storage.catalog().merges_then(number, at)? else { return Ok(snapshot) };
+        let persons = Arc::new(snapshot.persons.merged_as(Aliases::of(merges)));
+        Ok(Arc::new(Snapshot { persons, ..Snapshot::clone(&snapshot) }))
+    }
+
+    /// What earlier attempts published. Files that were on their way when one was cut off are looked for: what is there
+    /// stays, whatever has changed since.
+    async fn published_files(&self, id: &str, target: &Target) -> Result<Vec<PublishedFile>> {
+        let catalog = self.storage.catalog();
+        for file in catalog.export_files(id, false)? {
+            let path = target.prefix.clone().join(file.name.as_str());
+            if publish::is_there(target, &path, file.bytes, &file.sha256).await? {
+                catalog.add_export_file(id, &file, true)?;
+            }
+        }
+        catalog.export_files(id, true)?.iter().map(published).collect()
     }
 
     fn enter<'a>(&'a self, id: &'a str) -> Result<Running<'a>> {
@@ -321,7 +356,17 @@ struct Noted {
 }
 
 impl Journal for Noted {
+    fn intended(&self, file: &PublishedFile) -> Result<()> {
+        self.note(file, false)
+    }
+
     fn published(&self, file: &PublishedFile) -> Result<()> {
+        self.note(file, true)
+    }
+}
+
+impl Noted {
+    fn note(&self, file: &PublishedFile, there: bool) -> Result<()> {
         let counts = serde_json::to_string(&file.rows_by_definition)
             .internal(|| "could not write down a file".to_owned())?;
         self.storage.catalog().add_export_file(
@@ -337,6 +382,7 @@ impl Journal for Noted {
                 sha256: file.file.sha256.clone(),
                 counts,
             },
+            there,
         )
     }
 }
@@ -423,6 +469,7 @@ fn state(row: ExportRow) -> Result<ExportState> {
         status,
         message,
         schedule: row.schedule,
+        files: 0,
         rows: row.rows,
         bytes: row.bytes,
         attempts: row.attempts,

@@ -24,8 +24,13 @@ use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use parquet::arrow::ArrowWriter;
+use parquet::file::metadata::ParquetMetaDataReader;
 use parquet::file::properties::WriterProperties;
 
+use crate::error::Result;
+use crate::export::day::OpenedFile;
+use crate::export::json::Part;
+use crate::export::json::RowShape;
 use crate::ids::PersonId;
 use crate::person::Person;
 use crate::person::Persons;
@@ -233,8 +238,19 @@ impl Store {
             persons: Arc::new(self.persons.clone()),
             people: People::default(),
             tables: self.definitions.iter().map(table).collect(),
+            index: Arc::default(),
         }
     }
+}
+
+/// The rows of a Parquet file, as an export reads them.
+pub(crate) fn decode(file: Vec<u8>, shape: &Arc<RowShape>) -> Vec<Part> {
+    let file = Bytes::from(file);
+    let footer = Arc::new(ParquetMetaDataReader::new().parse_and_finish(&file).unwrap());
+    let opened = OpenedFile::of("test", u64::try_from(file.len()).unwrap(), footer).unwrap();
+    let range = opened.range_of(0);
+    let bytes = file.slice(usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap());
+    opened.decode(0, bytes, shape, None, None).unwrap().collect::<Result<_>>().unwrap()
 }
 
 /// A gzip file's text; fails when anything stands behind its one member.

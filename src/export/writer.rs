@@ -1,9 +1,12 @@
 //! An export under way: day by day, reads the files, orders the rows, compresses them on several threads, and puts
-//! each file as soon as it is full, while the next is being compressed; the manifest comes last.
+//! each file as soon as it is full, while the next is being compressed and the next day sorted; the manifest comes last.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 
@@ -17,18 +20,24 @@ use futures::stream::FuturesUnordered;
 use object_store::ObjectStore;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
+use parquet::errors::ParquetError;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use crate::error::Context;
 use crate::error::Error;
 use crate::error::Result;
-use crate::export::day::DayRows;
 use crate::export::day::OpenedFile;
 use crate::export::fault::Fault;
 use crate::export::gzip;
 use crate::export::gzip::Deflater;
 use crate::export::gzip::Segment;
-use crate::export::json::Part;
 use crate::export::json::RowShape;
+use crate::export::lake;
+use crate::export::lines::Known;
+use crate::export::lines::Merge;
+use crate::export::lines::SortedDay;
+use crate::export::lines::Sorter;
 use crate::export::manifest::Asked;
 use crate::export::manifest::ExportedFile;
 use crate::export::manifest::Manifest;
@@ -42,7 +51,8 @@ use crate::export::publish;
 use crate::export::run::ExportJob;
 use crate::export::run::Progress;
 use crate::export::run::PublishedFile;
-use crate::person::Persons;
+use crate::export::spill::Room;
+use crate::export::spill::Spill;
 use crate::time::Micros;
 use crate::time::TimeRange;
 
@@ -50,6 +60,8 @@ use crate::time::TimeRange;
 pub(crate) const SEGMENT_ROWS: usize = 4_096;
 /// Text that is handed to the compressor at once.
 const CHUNK_BYTES: usize = 128 << 10;
+/// What sorted rows may take in memory, over all days that are worked on.
+const ROOM_BYTES: usize = 64 << 20;
 /// Files that are written at the same time.
 const MOST_PUTS: usize = 4;
 
@@ -85,6 +97,8 @@ pub(crate) struct Writer {
     stop: StopOnDrop,
     /// Nothing, unless rows are to be enriched.
     flows: Arc<Flows>,
+    room: Arc<Room>,
+    tools: Arc<Tools>,
 }
 
 impl Writer {
@@ -95,7 +109,10 @@ impl Writer {
         files.sort_by_key(|file| (file.span.start, file.span.part));
         let rows = files.iter().map(|file| file.file.rows).sum();
         let bytes = files.iter().map(|file| file.file.bytes).sum();
+        let tools = Arc::new(Tools::of(job.request.level));
         Self {
+            tools,
+            room: Room::of(ROOM_BYTES),
             job,
             request_id,
             shapes: BTreeMap::new(),
@@ -119,80 +136,125 @@ impl Writer {
         Ok(())
     }
 
-    pub(crate) async fn day(
-        &mut self,
-        day: PlannedDay,
-        range: TimeRange,
-        splitter: &mut Splitter,
-        last: bool,
-    ) -> Result<()> {
-        let rows = Arc::new(self.read(day, range).await?);
-        let pieces = splitter.day(rows.rows(), |at| rows.milli(at), last);
-        let jobs = pieces.into_iter().flat_map(|piece| {
-            let end = piece.rows.end;
-            let starts = piece.rows.step_by(SEGMENT_ROWS);
-            let mut segments: Vec<_> = starts.map(|at| (at..end.min(at + SEGMENT_ROWS), None)).collect();
-            match (segments.last_mut(), piece.closes) {
-                (Some(last), closes) => last.1 = closes,
-                // The rows that were held fill the file as far as it may be filled.
-                (None, closes) => segments.push((end..end, closes)),
-            }
-            segments
+    /// Begins to read and sort a day, while another is being written.
+    pub(crate) fn sort(&mut self, day: PlannedDay, range: TimeRange) -> Ahead {
+        let threads = self.job.threads.max(1);
+        let moments = self.job.request.enrich_moments;
+        let files: Vec<_> = day
+            .files
+            .into_iter()
+            .map(|planned| {
+                let nth = self.shapes.len();
+                let shape = self
+                    .shapes
+                    .entry(planned.definition.id.as_str().to_owned())
+                    .or_insert_with(|| Arc::new(RowShape::of(&planned.definition, moments).numbered(nth)));
+                (planned, Arc::clone(shape))
+            })
+            .collect();
+        let rows: u64 = files.iter().map(|(planned, _)| planned.file.rows).sum();
+        let rows = usize::try_from(rows).unwrap_or(usize::MAX);
+        let spill = Spill::new(self.job.spill.clone());
+        let sorter = Arc::new(Sorter::new(day.day, rows, Arc::clone(&self.room), spill));
+        let known = Known { persons: Arc::clone(&self.job.snapshot.persons), flows: Arc::clone(&self.flows) };
+        let (lake, stop, seen) = (Arc::clone(&self.job.lake), Arc::clone(&self.stop.0), self.job.seen);
+        let mut ahead = JoinSet::new();
+        ahead.spawn(async move {
+            let opened = stream::iter(files).map(|(planned, shape)| open(Arc::clone(&lake), planned, shape));
+            let groups = opened.buffered(threads).map_ok(|file| {
+                let groups = 0..file.opened.row_groups();
+                stream::iter(groups.map(move |group| Ok::<_, Error>((file.clone(), group))))
+            });
+            let sorted = groups.try_flatten().map(|group| {
+                let (lake, sorter) = (Arc::clone(&lake), Arc::clone(&sorter));
+                let (known, stop) = (known.clone(), Arc::clone(&stop));
+                async move {
+                    let (file, group) = group?;
+                    let bytes = fetch(lake.as_ref(), &file.path, file.opened.range_of(group)).await?;
+                    let range = (!file.whole).then_some(range);
+                    blocking(move || {
+                        let parts = file.opened.decode(group, bytes, &file.shape, range, seen)?;
+                        let mut lines = sorter.open();
+                        for part in parts {
+                            if stop.load(Ordering::Relaxed) {
+                                return Err(stopped());
+                            }
+                            sorter.add(&part?, &known, &mut lines)?;
+                        }
+                        sorter.leave(lines);
+                        Ok(())
+                    })
+                    .await
+                }
+            });
+            sorted.buffer_unordered(threads).try_collect::<()>().await?;
+            blocking(move || sorter.finish()).await
         });
-        let (persons, stop) = (Arc::clone(&self.job.snapshot.persons), Arc::clone(&self.stop.0));
-        let (level, flows) = (self.job.request.level, Arc::clone(&self.flows));
-        let encode = move |(places, closes): (Range<usize>, Option<FileSpan>)| {
-            let (rows, stop) = (Arc::clone(&rows), Arc::clone(&stop));
-            let known = (Arc::clone(&persons), Arc::clone(&flows));
-            blocking(move || encode(&rows, places, &known, level, &stop).map(|encoded| (encoded, closes)))
+        Ahead(ahead)
+    }
+
+    /// Writes the rows of a day; `last` says that no other follows.
+    pub(crate) async fn day(&mut self, day: SortedDay, splitter: &mut Splitter, last: bool) -> Result<()> {
+        let pieces = splitter.day(day.rows(), |at| day.milli(at), last);
+        let cuts: Vec<Cut> = pieces
+            .into_iter()
+            .flat_map(|piece| {
+                let end = piece.rows.end;
+                let starts = piece.rows.step_by(SEGMENT_ROWS);
+                let mut cuts: Vec<Cut> = starts.map(|at| (end.min(at + SEGMENT_ROWS) - at, None)).collect();
+                match (cuts.last_mut(), piece.closes) {
+                    (Some(last), closes) => last.1 = closes,
+                    // The rows that were held fill the file as far as it may be filled.
+                    (None, closes) => cuts.push((0, closes)),
+                }
+                cuts
+            })
+            .collect();
+        let mut missing = cuts.len();
+        let threads = self.job.threads.max(1);
+        let (sender, mut texts) = mpsc::channel(threads);
+        let (tools, stop) = (Arc::clone(&self.tools), Arc::clone(&self.stop.0));
+        let merging = blocking(move || {
+            merge(day, cuts, &tools, &stop, &sender);
+            Ok(())
+        });
+        let tools = Arc::clone(&self.tools);
+        let encode = move |text: Result<(Text, Option<FileSpan>)>| {
+            let tools = Arc::clone(&tools);
+            async move {
+                let (text, closes) = text?;
+                blocking(move || Ok((tools.encode(text)?, closes))).await
+            }
         };
-        let mut segments = stream::iter(jobs).map(encode).buffered(self.job.threads.max(1)).boxed();
+        let texts = stream::poll_fn(move |context| texts.poll_recv(context));
+        let mut segments = texts.map(encode).buffered(threads).boxed();
+        let mut merging = std::pin::pin!(merging.fuse());
         loop {
             tokio::select! {
                 Some(written) = self.puts.next(), if !self.puts.is_empty() => self.written(written?)?,
+                merged = &mut merging => merged?,
                 next = segments.next(), if self.puts.len() < MOST_PUTS => {
-                    let Some(next) = next else { return Ok(()) };
+                    let Some(next) = next else { break };
                     let (Encoded { segment, counts }, closes) = next?;
+                    missing -= 1;
                     self.tell(segment.rows, 0);
                     self.open.push(segment);
                     self.open_counts.resize(self.open_counts.len().max(counts.len()), 0);
                     self.open_counts.iter_mut().zip(counts).for_each(|(all, more)| *all += more);
                     if let Some(span) = closes {
-                        self.close(span);
+                        self.close(span)?;
                     }
                 }
             }
         }
-    }
-
-    async fn read(&mut self, day: PlannedDay, range: TimeRange) -> Result<DayRows> {
-        let threads = self.job.threads.max(1);
-        let lake = Arc::clone(&self.job.lake);
-        let open = move |planned: PlannedFile| open(Arc::clone(&lake), planned);
-        let opened: Vec<(PlannedFile, OpenedFile)> =
-            stream::iter(day.files).map(open).buffered(threads).try_collect().await?;
-        let moments = self.job.request.enrich_moments;
-        let mut jobs = Vec::new();
-        for (planned, file) in opened {
-            let nth = self.shapes.len();
-            let shape = self
-                .shapes
-                .entry(planned.definition.id.as_str().to_owned())
-                .or_insert_with(|| Arc::new(RowShape::of(&planned.definition, moments).numbered(nth)));
-            let range = (!planned.whole).then_some(range);
-            for row_group in 0..file.row_groups() {
-                let shape = Arc::clone(shape);
-                jobs.push(DecodeJob { file: file.clone(), row_group, shape, range, seen: self.job.seen });
-            }
+        match missing {
+            0 => Ok(()),
+            _ => Err(Error::internal("a thread of an export died")),
         }
-        let decoded: Vec<Vec<Part>> =
-            stream::iter(jobs).map(DecodeJob::run).buffered(threads).try_collect().await?;
-        let day = day.day;
-        blocking(move || DayRows::order(day, decoded.into_iter().flatten().collect())).await
     }
 
     /// Sends the open file on its way.
-    pub(crate) fn close(&mut self, span: FileSpan) {
+    pub(crate) fn close(&mut self, span: FileSpan) -> Result<()> {
         let segments = std::mem::take(&mut self.open);
         let counts = std::mem::take(&mut self.open_counts);
         let rows = segments.iter().map(|segment| segment.rows).sum();
@@ -213,13 +275,25 @@ impl Writer {
         let rows_by_definition = counted.filter_map(|(id, rows)| Some((id, rows.filter(|&rows| rows > 0)?)));
         let rows_by_definition = rows_by_definition.collect();
         let nth = self.files.len();
-        self.files.push(PublishedFile { file, span, rows_by_definition });
+        let file = PublishedFile { file, span, rows_by_definition };
+        let there = |done: &&PublishedFile| done.span == span && done.file.rows == rows;
+        if let Some(done) = self.job.done.iter().find(there).cloned() {
+            // An earlier attempt put it behind a gap.
+            self.tell(0, done.file.bytes);
+            self.files.push(done);
+            return Ok(());
+        }
+        if let Some(journal) = &self.job.journal {
+            journal.intended(&file)?;
+        }
+        self.files.push(file);
         let target = self.job.target.clone();
         let put = async move {
             publish::create(&target, &path, pieces).await?;
             Ok(nth)
         };
         self.puts.push(put.boxed());
+        Ok(())
     }
 
     /// A file is there.
@@ -266,68 +340,146 @@ impl Writer {
     }
 }
 
-struct DecodeJob {
-    file: OpenedFile,
-    row_group: usize,
+/// A day that is being sorted; dropped, it stops.
+pub(crate) struct Ahead(JoinSet<Result<SortedDay>>);
+
+impl Ahead {
+    pub(crate) async fn sorted(mut self) -> Result<SortedDay> {
+        match self.0.join_next().await {
+            Some(sorted) => sorted.internal(|| "a thread of an export died".to_owned())?,
+            None => Err(Error::internal("a thread of an export died")),
+        }
+    }
+}
+
+/// A data file and what is to be done with it.
+#[derive(Clone)]
+struct File {
+    path: Path,
+    opened: OpenedFile,
     shape: Arc<RowShape>,
-    range: Option<TimeRange>,
-    seen: Option<i64>,
+    whole: bool,
 }
 
-impl DecodeJob {
-    async fn run(self) -> Result<Vec<Part>> {
-        let Self { file, row_group, shape, range, seen } = self;
-        blocking(move || file.decode(row_group, &shape, range, seen)).await
+async fn open(lake: Arc<dyn ObjectStore>, planned: PlannedFile, shape: Arc<RowShape>) -> Result<File> {
+    let PlannedFile { file, whole, .. } = planned;
+    let path =
+        Path::parse(&file.path).internal(|| format!("\"{}\" is not a path of a data file", file.path))?;
+    let footer = lake::footer(lake, path.clone(), file.bytes).await;
+    let footer = footer.map_err(|error| match error {
+        ParquetError::External(source) => match source.downcast::<object_store::Error>() {
+            Ok(error) => Fault::of(&error).about("could not read", &path),
+            Err(source) => Error::unavailable(format!("could not read \"{path}\"")).with_source(source),
+        },
+        error => Error::internal(format!("data file \"{path}\" is damaged")).with_source(error),
+    })?;
+    Ok(File { opened: OpenedFile::of(&file.path, file.bytes, footer)?, path, shape, whole })
+}
+
+async fn fetch(lake: &dyn ObjectStore, path: &Path, range: Range<u64>) -> Result<Bytes> {
+    if range.is_empty() {
+        return Ok(Bytes::new());
     }
+    lake.get_range(path, range).await.map_err(|error| Fault::of(&error).about("could not read", path))
 }
 
-async fn open(lake: Arc<dyn ObjectStore>, planned: PlannedFile) -> Result<(PlannedFile, OpenedFile)> {
-    let bytes = fetch(lake.as_ref(), &planned.file.path).await?;
-    blocking(move || {
-        let file = OpenedFile::open(&planned.file.path, bytes)?;
-        Ok((planned, file))
-    })
-    .await
+fn stopped() -> Error {
+    Error::cancelled("the export was stopped")
 }
 
-async fn fetch(lake: &dyn ObjectStore, path: &str) -> Result<Bytes> {
-    let path = Path::parse(path).internal(|| format!("\"{path}\" is not a path of a data file"))?;
-    let bytes = match lake.get(&path).await {
-        Ok(found) => found.bytes().await,
-        Err(error) => Err(error),
-    };
-    bytes.map_err(|error| Fault::of(&error).about("could not read", &path))
+/// Rows of one segment, and whether the file ends behind it.
+type Cut = (usize, Option<FileSpan>);
+
+/// The text of a segment.
+#[derive(Debug, Default)]
+struct Text {
+    text: Vec<u8>,
+    /// Where the parts end that are handed to the compressor at once.
+    chunks: Vec<usize>,
+    /// Rows by definition.
+    counts: Vec<u64>,
+    rows: u64,
 }
 
-fn encode(
-    day: &DayRows,
-    places: Range<usize>,
-    (persons, flows): &(Arc<Persons>, Arc<Flows>),
-    level: u32,
+/// Merges the runs of a day into the texts of segments, until nobody wants them any more.
+fn merge(
+    day: SortedDay,
+    cuts: Vec<Cut>,
+    tools: &Tools,
     stop: &AtomicBool,
-) -> Result<Encoded> {
-    let rows = count(places.len());
-    let mut counts = Vec::new();
-    let mut deflater = Deflater::new(level);
-    let mut text = Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 8);
-    for at in places {
-        let (part, row) = day.row(at);
-        part.write(row, persons, flows, &mut text);
-        let nth = part.nth();
-        if counts.len() <= nth {
-            counts.resize(nth + 1, 0);
-        }
-        counts[nth] += 1;
-        if text.len() >= CHUNK_BYTES {
+    sender: &mpsc::Sender<Result<(Text, Option<FileSpan>)>>,
+) {
+    let merged = day.merge().and_then(|mut rows| {
+        for (most, closes) in cuts {
             if stop.load(Ordering::Relaxed) {
-                return Err(Error::cancelled("the export was stopped"));
+                return Err(stopped());
             }
-            deflater.write(&text)?;
-            text.clear();
+            if sender.blocking_send(Ok((tools.text(&mut rows, most)?, closes))).is_err() {
+                return Ok(());
+            }
         }
+        Ok(())
+    });
+    if let Err(error) = merged {
+        // Whoever does not listen any more knows of an error already.
+        drop(sender.blocking_send(Err(error)));
     }
-    deflater.write(&text)?;
-    Ok(Encoded { segment: deflater.finish(rows)?, counts })
+}
+
+/// What segments are made with, kept from one to the next.
+#[derive(Debug)]
+struct Tools {
+    level: u32,
+    texts: Mutex<Vec<Text>>,
+    deflaters: Mutex<Vec<Deflater>>,
+}
+
+impl Tools {
+    fn of(level: u32) -> Self {
+        Self { level, texts: Mutex::default(), deflaters: Mutex::default() }
+    }
+
+    /// The next rows of a day.
+    fn text(&self, rows: &mut Merge, most: usize) -> Result<Text> {
+        let mut made = lock(&self.texts).pop().unwrap_or_default();
+        let mut chunk = 0;
+        for _ in 0..most {
+            let Some(nth) = rows.next_into(&mut made.text)? else {
+                return Err(Error::internal("a day of an export has fewer rows than were counted"));
+            };
+            if made.counts.len() <= nth {
+                made.counts.resize(nth + 1, 0);
+            }
+            made.counts[nth] += 1;
+            if made.text.len() - chunk >= CHUNK_BYTES {
+                chunk = made.text.len();
+                made.chunks.push(chunk);
+            }
+        }
+        made.chunks.push(made.text.len());
+        made.rows = count(most);
+        Ok(made)
+    }
+
+    fn encode(&self, mut made: Text) -> Result<Encoded> {
+        let mut deflater = lock(&self.deflaters).pop().unwrap_or_else(|| Deflater::new(self.level));
+        let mut start = 0;
+        for &end in &made.chunks {
+            deflater.write(&made.text[start..end])?;
+            start = end;
+        }
+        let segment = deflater.finish(made.rows)?;
+        lock(&self.deflaters).push(deflater);
+        let counts = std::mem::take(&mut made.counts);
+        made.text.clear();
+        made.chunks.clear();
+        lock(&self.texts).push(made);
+        Ok(Encoded { segment, counts })
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Thinking does not belong on the threads that wait for stores.

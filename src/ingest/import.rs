@@ -22,6 +22,8 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::sync::mpsc::sync_channel;
 use std::thread;
+use std::time::Duration;
+use std::time::Instant;
 
 use tokio::runtime::Handle;
 
@@ -44,6 +46,7 @@ use crate::ingest::sequencer::Sequencer;
 use crate::ingest::source::Chunk;
 use crate::ingest::source::Refusal as UnreadRow;
 use crate::ingest::source::Source;
+use crate::ingest::turns::Turn;
 use crate::person::Persons;
 use crate::storage::Committing;
 use crate::storage::Storage;
@@ -56,6 +59,9 @@ const BATCH_BYTES: usize = 208 << 20;
 
 /// Chunks that wait for a worker, for each worker.
 const JOBS_PER_WORKER: usize = 2;
+
+/// Events that come one by one wait so long for an import: each time ends a batch, and small ones are slow.
+const LET_OTHERS_AFTER: Duration = Duration::from_secs(1);
 
 /// Sources that were done already and are named one by one.
 const NOTES_OF_SKIPPED: usize = 10;
@@ -74,6 +80,8 @@ pub struct ImportOptions {
     pub threads: usize,
     /// Bytes of columns that are gathered before they are committed.
     pub batch_bytes: usize,
+    /// How long events that come one by one may wait for their turn, at least.
+    pub let_others_after: Duration,
 }
 
 impl Default for ImportOptions {
@@ -85,6 +93,7 @@ impl Default for ImportOptions {
             mapping: None,
             threads: thread::available_parallelism().map_or(1, usize::from),
             batch_bytes: BATCH_BYTES,
+            let_others_after: LET_OTHERS_AFTER,
         }
     }
 }
@@ -95,6 +104,7 @@ pub struct Importer {
     storage: Arc<Storage>,
     clock: SharedClock,
     options: ImportOptions,
+    turn: Option<Turn>,
 }
 
 /// Stops the work on other threads when nobody waits for it any more.
@@ -108,7 +118,13 @@ impl Drop for StopWhenDropped {
 
 impl Importer {
     pub fn new(storage: Arc<Storage>, clock: SharedClock, options: ImportOptions) -> Self {
-        Self { storage, clock, options }
+        Self { storage, clock, options, turn: None }
+    }
+
+    /// Gives the turn to others now and then, and back at the end.
+    #[must_use]
+    pub fn with_turn(self, turn: Turn) -> Self {
+        Self { turn: Some(turn), ..self }
     }
 
     /// Imports the sources, in order. Refused rows are in the report and in the quarantine, and no error.
@@ -169,6 +185,9 @@ struct Run {
     sequencer: Sequencer,
     /// The batch that is being written while the next one is gathered.
     committing: Option<Committing>,
+    turn: Option<Turn>,
+    /// Since when nobody else has had a turn.
+    since: Instant,
 }
 
 /// A source and how far it is done.
@@ -186,7 +205,7 @@ impl Run {
         stop: Arc<AtomicBool>,
         progress: Box<dyn Progress>,
     ) -> Result<Self> {
-        let Importer { storage, clock, options } = importer;
+        let Importer { storage, clock, options, turn } = importer;
         let persons = Persons::clone(&storage.persons());
         let shared = Shared {
             checker: Checker::new(&storage.registry(), options.check),
@@ -195,8 +214,19 @@ impl Run {
         };
         let sequencer = Sequencer::new(persons, options.create_persons, storage.last_seq());
         let shared = Arc::new(shared);
-        let committing = None;
-        Ok(Self { storage, clock, options, runtime, stop, progress, shared, sequencer, committing })
+        Ok(Self {
+            storage,
+            clock,
+            options,
+            runtime,
+            stop,
+            progress,
+            shared,
+            sequencer,
+            committing: None,
+            turn,
+            since: Instant::now(),
+        })
     }
 
     fn go_on(&self) -> Result<()> {
@@ -233,6 +263,24 @@ impl Run {
 
     fn commit_if_full(&mut self) -> Result<()> {
         if self.sequencer.is_full(self.options.batch_bytes) { self.commit() } else { Ok(()) }
+    }
+
+    /// Lets events through that came one by one and have waited for long enough. What was gathered is stored before, so
+    /// that nothing is decided and not known to others.
+    fn let_others(&mut self) -> Result<()> {
+        let wanted = self.turn.as_ref().is_some_and(Turn::is_wanted);
+        if !wanted || self.since.elapsed() < self.options.let_others_after {
+            return Ok(());
+        }
+        self.commit()?;
+        self.settle()?;
+        if let Some(turn) = &mut self.turn {
+            turn.let_others();
+        }
+        self.runtime.block_on(self.storage.flush())?;
+        self.sequencer.go_on_after(Persons::clone(&self.storage.persons()), self.storage.last_seq());
+        self.since = Instant::now();
+        Ok(())
     }
 
     /// Lets the workers know of new persons, when there are enough of them to be worth it.
@@ -324,6 +372,7 @@ impl Run {
                         answer.recv().internal(|| "a thread that checks rows broke off".to_owned())??;
                     self.take(&mut planned[at], answer)?;
                     self.commit_if_full()?;
+                    self.let_others()?;
                 }
                 Step::End(at) => {
                     let state = &mut planned[at].state;

@@ -9,6 +9,7 @@
 
 mod group;
 mod report;
+mod tail;
 mod upkeep;
 
 use std::sync::Arc;
@@ -29,13 +30,18 @@ use crate::error::Result;
 use crate::ingest::checker::CheckOptions;
 use crate::ingest::live::group::Grouper;
 use crate::ingest::live::group::Request;
+use crate::ingest::live::tail::Tail;
 use crate::ingest::live::upkeep::Upkeep;
+use crate::ingest::turns::Turns;
 use crate::storage::Storage;
 use crate::time::SharedClock;
 
 pub use report::Fate;
 pub use report::IngestReport;
 pub use report::RowFate;
+pub use tail::Tailed;
+pub use tail::TailedEvent;
+pub use tail::Watcher;
 pub use upkeep::FlushLimits;
 
 /// Requests of so many bytes are checked by their callers: several at once, and nobody waits for them.
@@ -94,11 +100,12 @@ impl Default for IngestOptions {
 pub struct Ingester {
     storage: Arc<Storage>,
     clock: SharedClock,
-    /// Held while somebody imports, or while a group is decided.
-    importing: Arc<tokio::sync::Mutex<()>>,
+    /// Taken for each group.
+    turns: Arc<Turns>,
     /// The way to the thread, once there is one.
     thread: Mutex<Option<Running>>,
     upkeep: Upkeep,
+    tail: Tail,
 }
 
 #[derive(Debug)]
@@ -108,21 +115,21 @@ struct Running {
 }
 
 impl Ingester {
-    /// `importing` is held by whoever imports, and taken for each group: the two never decide at once.
-    pub fn new(
-        storage: Arc<Storage>,
-        clock: SharedClock,
-        importing: Arc<tokio::sync::Mutex<()>>,
-        limits: FlushLimits,
-    ) -> Self {
+    /// `turns` are those of all who decide about events in this store.
+    pub fn new(storage: Arc<Storage>, clock: SharedClock, turns: Arc<Turns>, limits: FlushLimits) -> Self {
         let upkeep = Upkeep::new(Arc::clone(&storage), limits);
-        Self { storage, clock, importing, thread: Mutex::default(), upkeep }
+        Self { storage, clock, turns, thread: Mutex::default(), upkeep, tail: Tail::default() }
     }
 
     /// Brings what is in the log into the lake when it is due, from now on; the first call of
     /// [`Ingester::ingest`] does the same. To be called within the runtime.
     pub fn look_after(&self) {
         self.upkeep.begin();
+    }
+
+    /// Sees what is stored from now on.
+    pub fn watch(&self) -> Watcher {
+        self.tail.watch()
     }
 
     /// Stores rows. Returns when they are safe and every query sees them, with what became of each. Refused rows are
@@ -164,11 +171,12 @@ impl Ingester {
         // Refused here already, so that no thread is made for nothing.
         drop(self.storage.turn()?);
         let (queue, requests) = channel();
-        let mut grouper = Grouper::new(Arc::clone(&self.storage), SharedClock::clone(&self.clock));
-        let importing = Arc::clone(&self.importing);
+        let mut grouper =
+            Grouper::new(Arc::clone(&self.storage), SharedClock::clone(&self.clock), self.tail.clone());
+        let turns = Arc::clone(&self.turns);
         let work = move || {
             while let Some(group) = next_group(&requests) {
-                let _turn = importing.blocking_lock();
+                let _turn = turns.group();
                 grouper.store(group);
             }
         };

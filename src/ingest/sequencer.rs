@@ -121,6 +121,13 @@ impl Sequencer {
         &self.persons
     }
 
+    /// Goes on after others have decided; nothing may be gathered.
+    pub(crate) fn go_on_after(&mut self, persons: Persons, last_seq: i64) {
+        self.persons = persons;
+        self.last_seq = last_seq;
+        self.batch = empty_after(last_seq);
+    }
+
     /// Goes on with these persons, which are the same, but held by others too.
     pub(crate) fn adopt(&mut self, persons: Persons) {
         self.persons = persons;

@@ -126,6 +126,18 @@ impl Persons {
         &self.aliases
     }
 
+    /// The same persons as if nobody had been merged: with it events are read under the ids that they came with.
+    pub(crate) fn unmerged(&self) -> Self {
+        Self { aliases: Arc::default(), ..self.clone() }
+    }
+
+    /// The same persons, merged as these aliases say.
+    pub(crate) fn merged_as(&self, aliases: Aliases) -> Self {
+        let mut persons = self.clone();
+        persons.aliases_mut().replace(aliases);
+        persons
+    }
+
     pub(crate) fn aliases_mut(&mut self) -> &mut Aliases {
         Arc::make_mut(&mut self.aliases)
     }
@@ -139,7 +151,7 @@ impl Persons {
         self.find_by(identifier.kind, &identifier.id, &identifier.sender)
     }
 
-    /// The person that an identifier was given to, merged or not (see [`Persons::owner`]); `sender` is empty for the
+    /// The person that an identifier was given to, merged or not (see [`Persons::owner`]), unless it is no more; `sender` is empty for the
     /// kinds that need none. An `ID` is our own `personId`, written as export files write it.
     pub fn find_by(&self, kind: IdentifierType, id: &str, sender: &str) -> Option<PersonId> {
         if kind == IdentifierType::Id {
@@ -148,7 +160,7 @@ impl Persons {
         }
         let hash = name_hash(kind, id, sender);
         let found = self.segments.iter().rev().find_map(|segment| segment.find(hash, kind, id, sender));
-        found.filter(|person| *person != NOBODY)
+        found.filter(|person| *person != NOBODY && !self.aliases.is_deleted(*person))
     }
 
     /// Persons whose rows are not in an older version of this index, and maybe some that are.

@@ -14,6 +14,7 @@ use datafusion::common::DataFusionError;
 use datafusion::common::Result;
 use datafusion::common::exec_err;
 
+use crate::query::computed::ComputedColumns;
 use crate::query::events::EventsTable;
 use crate::query::people::DefinitionsTable;
 use crate::query::people::PersonsTable;
@@ -48,6 +49,7 @@ impl LakeCatalog {
         lake: Arc<Lake>,
         system: &[Arc<dyn SystemTable>],
         segments: Option<Arc<dyn Segments>>,
+        computed: Option<Arc<dyn ComputedColumns>>,
     ) -> Self {
         let own: [Arc<dyn SystemTable>; 1] = [Arc::new(DefinitionsTable(Arc::clone(&lake.snapshot)))];
         let by_name = |tables: &[Arc<dyn SystemTable>]| {
@@ -55,7 +57,7 @@ impl LakeCatalog {
         };
         let snapshot = Arc::clone(&lake.snapshot);
         let segments = segments.map(|segments| Arc::new(SegmentsSchema { segments, snapshot }));
-        let main = MainSchema { lake, own: by_name(&own), views: RwLock::default() };
+        let main = MainSchema { lake, own: by_name(&own), computed, views: RwLock::default() };
         Self { main: Arc::new(main), system: Arc::new(SystemSchema { tables: by_name(system) }), segments }
     }
 
@@ -90,6 +92,7 @@ impl CatalogProvider for LakeCatalog {
 struct MainSchema {
     lake: Arc<Lake>,
     own: BTreeMap<String, Arc<dyn SystemTable>>,
+    computed: Option<Arc<dyn ComputedColumns>>,
     views: RwLock<BTreeMap<String, Arc<dyn TableProvider>>>,
 }
 
@@ -123,7 +126,8 @@ impl SchemaProvider for MainSchema {
             return Ok(Some(Arc::new(EventsTable::of_all(Arc::clone(&self.lake)))));
         }
         if name == PERSONS {
-            return Ok(Some(Arc::new(PersonsTable(Arc::clone(&self.lake.snapshot)))));
+            let table = PersonsTable::new(Arc::clone(&self.lake.snapshot), self.computed.clone())?;
+            return Ok(Some(Arc::new(table)));
         }
         if let Some(table) = self.own.get(name) {
             return Ok(Some(Arc::new(SystemProvider(Arc::clone(table)))));

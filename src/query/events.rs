@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
@@ -32,8 +33,10 @@ use crate::query::scan::Lake;
 use crate::query::scan::Scan;
 use crate::schema::Columns;
 use crate::schema::DAY;
+use crate::schema::EVENT_ID;
 use crate::schema::OCCURRED_TIME;
 use crate::schema::PERSON_ID;
+use crate::schema::SESSION_ID;
 use crate::storage::snapshot::TableFiles;
 
 /// A table of events.
@@ -77,6 +80,22 @@ impl EventsTable {
 
     pub(crate) fn lake(&self) -> &Arc<Lake> {
         &self.lake
+    }
+
+    pub(crate) fn files(&self) -> Vec<LakeFile> {
+        self.files.clone().into_files()
+    }
+
+    /// What a property of texts is called in files.
+    pub(crate) fn text_in_files(&self, column: &str) -> Option<String> {
+        let found = self.columns.iter().find(|one| one.name() == column)?;
+        let is_text = *found.field.data_type() == DataType::Utf8View;
+        match &found.origin {
+            Origin::File(name) if is_text && ![EVENT_ID, SESSION_ID].contains(&name.as_str()) => {
+                Some(name.clone())
+            }
+            _ => None,
+        }
     }
 
     /// The files that may meet the conditions, and which conditions they meet as a whole.

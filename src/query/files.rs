@@ -101,6 +101,10 @@ impl FileSet {
         Self { files }
     }
 
+    pub(crate) fn into_files(self) -> Vec<LakeFile> {
+        self.files
+    }
+
     /// The files that may hold rows which meet all conditions. Conditions name columns as SQL does.
     pub(crate) fn keep(&self, conditions: &[Expr]) -> Result<Kept> {
         let schema = known_schema();

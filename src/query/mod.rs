@@ -3,12 +3,16 @@
 //! [`Queries`] is made once and holds what all queries share: memory, spill files, the cache of file footers. A
 //! [`Session`] is one person's view of one snapshot; it costs next to nothing to make, and keeps views and settings.
 
+mod active;
+mod asked;
 mod catalog;
+mod computed;
 mod events;
 mod failure;
 mod files;
 mod functions;
 mod hot;
+mod indexed;
 mod layout;
 mod merged;
 mod millis;
@@ -32,6 +36,18 @@ mod uniques;
 mod whole;
 mod wording;
 
+pub use active::Active;
+pub(crate) use asked::ask;
+pub(crate) use asked::failure;
+pub(crate) use asked::plan_of;
+pub(crate) use asked::run;
+pub use computed::ComputedColumn;
+pub use computed::ComputedColumns;
+pub use computed::ComputedField;
+pub use computed::ComputedKind;
+pub(crate) use files::LakeFile;
+pub(crate) use indexed::Codes;
+pub(crate) use indexed::Indexed;
 pub(crate) use named::NamedTable;
 pub(crate) use named::in_range;
 pub use names::FunctionHelp;

@@ -6,6 +6,7 @@ use arrow::datatypes::DataType;
 use datafusion::catalog::TableProvider;
 use datafusion::common::DFSchema;
 use datafusion::common::ScalarValue;
+use datafusion::common::config::Dialect;
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::Expr;
@@ -16,10 +17,13 @@ use datafusion::logical_expr::ident;
 use crate::error::Error;
 use crate::error::Result;
 use crate::error::did_you_mean;
+use crate::query::events::EventsTable;
 use crate::query::failure::Known;
 use crate::query::failure::translate;
+use crate::query::files::LakeFile;
 use crate::query::layout::time_type;
 use crate::query::names;
+use crate::query::scan::Lake;
 use crate::schema::OCCURRED_TIME;
 use crate::schema::PERSON_ID;
 use crate::schema::SEQ;
@@ -69,6 +73,27 @@ impl NamedTable {
         self.schema.has_column_with_unqualified_name(column)
     }
 
+    /// The files of a table of one definition, and the lake that they are in; nothing for a view and for all events.
+    pub(crate) fn files(&self) -> Option<(Arc<Lake>, Vec<LakeFile>)> {
+        let table = self.definition()?;
+        Some((Arc::clone(table.lake()), table.files()))
+    }
+
+    /// The same, and also of the table of all events.
+    pub(crate) fn all_files(&self) -> Option<(Arc<Lake>, Vec<LakeFile>)> {
+        let table = self.provider.downcast_ref::<EventsTable>()?;
+        Some((Arc::clone(table.lake()), table.files()))
+    }
+
+    /// What a column of texts of such a table is called in files; nothing for ids, of which each is another.
+    pub(crate) fn text_in_files(&self, column: &str) -> Option<String> {
+        self.definition()?.text_in_files(column)
+    }
+
+    fn definition(&self) -> Option<&EventsTable> {
+        self.provider.downcast_ref::<EventsTable>().filter(|table| !table.has_definition_id())
+    }
+
     pub(crate) fn columns(&self) -> Vec<String> {
         self.schema.fields().iter().map(|field| field.name().clone()).collect()
     }
@@ -88,9 +113,26 @@ impl NamedTable {
         scan.project(columns.collect::<Vec<_>>()).map_err(failed)
     }
 
+    /// The type of a column.
+    pub(crate) fn kind(&self, column: &str) -> Option<&DataType> {
+        self.schema.field_with_unqualified_name(column).ok().map(|field| field.data_type())
+    }
+
     /// A condition on one row, as it is written behind WHERE. Its errors have places in the text.
     pub(crate) fn condition(&self, state: &SessionState, text: &str) -> Result<Expr> {
-        let condition = self.expression(state, text)?;
+        self.checked(self.expression(state, text)?, text)
+    }
+
+    /// A condition that a program spelled out, which may use functions of functions (`x -> x > 1`); `text` is how it was
+    /// written.
+    pub(crate) fn spelled_condition(&self, state: &SessionState, spelled: &str, text: &str) -> Result<Expr> {
+        let known = || Known { tables: Vec::new(), functions: names::functions(state) };
+        let parsed = state.sql_to_expr_with_alias(spelled, &Dialect::DuckDB);
+        let planned = parsed.and_then(|one| state.create_logical_expr_from_sql_expr(one, &self.schema));
+        self.checked(planned.map_err(|error| translate(error, known))?, text)
+    }
+
+    fn checked(&self, condition: Expr, text: &str) -> Result<Expr> {
         let failed = |error| translate(error, Known::default);
         let kind = condition.get_type(&self.schema).map_err(failed)?;
         if !matches!(kind, DataType::Boolean | DataType::Null) {

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
+use arrow::array::AsArray;
 use arrow::array::BooleanBuilder;
 use arrow::array::ListBuilder;
 use arrow::array::StringViewArray;
 use arrow::array::StringViewBuilder;
 use arrow::datatypes::DataType;
 use arrow::datatypes::Field;
+use arrow::datatypes::FieldRef;
+use arrow::datatypes::Int64Type;
 use arrow::datatypes::Schema;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
@@ -27,19 +30,75 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use crate::error::Context;
 use crate::error::Result;
+use crate::query::computed::ComputedColumns;
+use crate::query::computed::ComputedField;
 use crate::query::system::SystemTable;
 use crate::schema::Definition;
 use crate::schema::PERSON_ID;
+use crate::storage::PeopleChunk;
 use crate::storage::snapshot::Snapshot;
 
-/// `persons`: one row for each person, ordered by id; whoever was merged into another has none.
+/// `persons`: one row for each person, ordered by id; whoever was merged into another has none. Computed attributes are
+/// its last columns, and are computed for those who ask for them.
 #[derive(Debug)]
-pub(crate) struct PersonsTable(pub(crate) Arc<Snapshot>);
+pub(crate) struct PersonsTable {
+    snapshot: Arc<Snapshot>,
+    computed: Option<Arc<dyn ComputedColumns>>,
+    fields: Vec<ComputedField>,
+}
+
+impl PersonsTable {
+    pub(crate) fn new(
+        snapshot: Arc<Snapshot>,
+        computed: Option<Arc<dyn ComputedColumns>>,
+    ) -> DataFusionResult<Self> {
+        let fields = computed.as_ref().map_or_else(|| Ok(Vec::new()), |computed| computed.fields());
+        let mut fields = fields.map_err(|error| DataFusionError::External(Box::new(error)))?;
+        // A stored attribute of that name came later, or by another way.
+        let stored = snapshot.people.schema();
+        fields.retain(|one| stored.column_with_name(&one.name).is_none());
+        Ok(Self { snapshot, computed, fields })
+    }
+
+    /// The stored columns and then these computed ones, by their places.
+    async fn with_computed(
+        &self,
+        chunks: Vec<PeopleChunk>,
+        places: &[usize],
+    ) -> Result<(SchemaRef, Vec<PeopleChunk>)> {
+        let stored = self.snapshot.people.schema();
+        let mut fields: Vec<FieldRef> = stored.fields().iter().cloned().collect();
+        let mut columns = Vec::with_capacity(places.len());
+        for place in places {
+            let (Some(field), Some(computed)) = (self.fields.get(*place), &self.computed) else { continue };
+            columns.push(computed.column(&field.name, &self.snapshot).await?);
+            fields.push(field.field());
+        }
+        let schema = Arc::new(Schema::new(fields));
+        let doing = || "could not put the computed attributes together".to_owned();
+        let widen = |chunk: PeopleChunk| {
+            let mut all = chunk.rows.columns().to_vec();
+            let ids = chunk.rows.column(0).as_primitive::<Int64Type>();
+            for column in &columns {
+                all.push(column.of(ids)?);
+            }
+            let rows = RecordBatch::try_new(Arc::clone(&schema), all).internal(doing)?;
+            Ok(PeopleChunk { rows, ..chunk })
+        };
+        let chunks = chunks.into_iter().map(widen).collect::<Result<Vec<_>>>()?;
+        Ok((schema, chunks))
+    }
+}
 
 #[async_trait]
 impl TableProvider for PersonsTable {
     fn schema(&self) -> SchemaRef {
-        self.0.people.schema()
+        let stored = self.snapshot.people.schema();
+        if self.fields.is_empty() {
+            return stored;
+        }
+        let computed = self.fields.iter().map(ComputedField::field);
+        Arc::new(Schema::new(stored.fields().iter().cloned().chain(computed).collect::<Vec<FieldRef>>()))
     }
 
     fn table_type(&self) -> TableType {
@@ -53,7 +112,7 @@ impl TableProvider for PersonsTable {
         filters: &[Expr],
         _limit: Option<usize>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-        let snapshot = Arc::clone(&self.0);
+        let snapshot = Arc::clone(&self.snapshot);
         let read = move || snapshot.people.chunks(&snapshot.persons);
         let chunks = tokio::task::spawn_blocking(read).await;
         let chunks = chunks.map_err(|error| DataFusionError::External(Box::new(error)))?;
@@ -61,12 +120,30 @@ impl TableProvider for PersonsTable {
         if let Some(ids) = filters.iter().find_map(ids_of) {
             chunks.retain(|chunk| ids.iter().any(|id| (chunk.ids.0.0..=chunk.ids.1.0).contains(id)));
         }
+        // The stored columns are there; of the computed ones, those that are asked for.
+        let stored = self.snapshot.people.schema().fields().len();
+        let mut projection: Vec<usize> = match projection {
+            Some(places) => places.clone(),
+            None => (0..stored + self.fields.len()).collect(),
+        };
+        let mut computed = Vec::new();
+        for place in projection.iter_mut().filter(|place| **place >= stored) {
+            computed.push(*place - stored);
+            *place = stored + computed.len() - 1;
+        }
+        let (schema, chunks) = match computed.is_empty() {
+            true => (self.snapshot.people.schema(), chunks),
+            false => {
+                let widened = self.with_computed(chunks, &computed).await;
+                widened.map_err(|error| DataFusionError::External(Box::new(error)))?
+            }
+        };
         let partitions = state.config().target_partitions().max(1);
         let share = chunks.len().div_ceil(partitions).max(1);
         let parts: Vec<Vec<RecordBatch>> =
             chunks.chunks(share).map(|part| part.iter().map(|chunk| chunk.rows.clone()).collect()).collect();
         let parts = if parts.is_empty() { vec![Vec::new()] } else { parts };
-        let plan = MemorySourceConfig::try_new_exec(&parts, self.schema(), projection.cloned())?;
+        let plan = MemorySourceConfig::try_new_exec(&parts, schema, Some(projection))?;
         Ok(plan)
     }
 

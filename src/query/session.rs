@@ -16,13 +16,13 @@ use arrow::record_batch::RecordBatchOptions;
 use datafusion::catalog::CatalogProviderList;
 use datafusion::catalog::MemoryCatalogProviderList;
 use datafusion::catalog::TableFunctionImpl;
-use datafusion::common::config::Dialect;
 use datafusion::datasource::physical_plan::FileGroup;
 use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::SessionState;
 use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::TaskContext;
 use datafusion::execution::disk_manager::DiskManagerBuilder;
 use datafusion::execution::disk_manager::DiskManagerMode;
 use datafusion::execution::memory_pool::FairSpillPool;
@@ -47,13 +47,17 @@ use object_store::ObjectStore;
 use crate::error::Context;
 use crate::error::Error;
 use crate::error::Result;
+use crate::query::active::Active;
+use crate::query::asked;
 use crate::query::catalog::CATALOG;
 use crate::query::catalog::LakeCatalog;
 use crate::query::catalog::MAIN;
+use crate::query::computed::ComputedColumns;
 use crate::query::failure::Known;
 use crate::query::failure::translate;
 use crate::query::functions;
 use crate::query::hot::HotColumns;
+use crate::query::indexed::Indexed;
 use crate::query::names;
 use crate::query::names::FunctionHelp;
 use crate::query::names::Names;
@@ -135,20 +139,22 @@ impl Queries {
         store: Arc<dyn ObjectStore>,
         system: &[Arc<dyn SystemTable>],
     ) -> Result<Session> {
-        self.session_with(snapshot, store, system, None)
+        self.session_with(snapshot, store, system, None, None)
     }
 
-    /// The same with the tables `segments.*`.
+    /// The same with the tables `segments.*`, and computed attributes as columns of `persons`.
     pub fn session_with(
         &self,
         snapshot: Arc<Snapshot>,
         store: Arc<dyn ObjectStore>,
         system: &[Arc<dyn SystemTable>],
         segments: Option<Arc<dyn Segments>>,
+        computed: Option<Arc<dyn ComputedColumns>>,
     ) -> Result<Session> {
         self.base.runtime_env().register_object_store(self.url.as_ref(), store);
         let shared = Shared { url: self.url.clone(), hot: Arc::clone(&self.hot) };
-        Ok(Session::new(self.base.as_ref().clone(), shared, snapshot, system, segments))
+        let from_above = FromAbove { segments, computed };
+        Ok(Session::new(self.base.as_ref().clone(), shared, snapshot, system, from_above))
     }
 }
 
@@ -210,13 +216,21 @@ struct Shared {
     hot: Arc<HotColumns>,
 }
 
+/// What a session shows that upper floors know.
+#[derive(Clone)]
+struct FromAbove {
+    segments: Option<Arc<dyn Segments>>,
+    computed: Option<Arc<dyn ComputedColumns>>,
+}
+
 /// One person's questions about one snapshot, with the settings and views made on the way.
 pub struct Session {
     context: SessionContext,
     catalog: Arc<LakeCatalog>,
+    lake: Arc<Lake>,
     shared: Shared,
     system: Vec<Arc<dyn SystemTable>>,
-    segments: Option<Arc<dyn Segments>>,
+    from_above: FromAbove,
     /// The statements that made and dropped views, to make them again over another snapshot.
     views: Mutex<Vec<String>>,
 }
@@ -233,19 +247,25 @@ impl Session {
         shared: Shared,
         snapshot: Arc<Snapshot>,
         system: &[Arc<dyn SystemTable>],
-        segments: Option<Arc<dyn Segments>>,
+        from_above: FromAbove,
     ) -> Self {
         let lake = Arc::new(Lake { snapshot, url: shared.url.clone(), hot: Arc::clone(&shared.hot) });
-        let catalog = Arc::new(LakeCatalog::new(lake, system, segments.clone()));
+        let catalog = Arc::new(LakeCatalog::new(
+            Arc::clone(&lake),
+            system,
+            from_above.segments.clone(),
+            from_above.computed.clone(),
+        ));
         let list = MemoryCatalogProviderList::new();
         list.register_catalog(CATALOG.to_owned(), Arc::clone(&catalog) as _);
         state.register_catalog_list(Arc::new(list));
         Self {
             context: SessionContext::new_with_state(state),
             catalog,
+            lake,
             shared,
             system: system.to_vec(),
-            segments,
+            from_above,
             views: Mutex::default(),
         }
     }
@@ -258,7 +278,7 @@ impl Session {
             self.shared.clone(),
             snapshot,
             &self.system,
-            self.segments.clone(),
+            self.from_above.clone(),
         );
         let views = self.views.lock().map_err(|_| half_changed())?.clone();
         for statement in views {
@@ -274,11 +294,8 @@ impl Session {
 
     /// The plan of one statement, not yet optimized. Refuses statements that a session does not run.
     pub async fn plan(&self, sql: &str) -> Result<LogicalPlan> {
-        self.plan_in(sql, self.context.state().config_options().sql_parser.dialect).await
-    }
-
-    async fn plan_in(&self, sql: &str, dialect: Dialect) -> Result<LogicalPlan> {
         let state = self.context.state();
+        let dialect = state.config_options().sql_parser.dialect;
         let statement = state.sql_to_statement(sql, &dialect).map_err(|error| self.failure(error))?;
         permit(&statement)?;
         let plan = state.statement_to_plan(statement).await.map_err(|error| self.failure(error))?;
@@ -298,9 +315,14 @@ impl Session {
         Ok(rows)
     }
 
-    /// Runs a question that a program wrote, which may use functions of functions (`x -> x > 1`).
+    /// The rows of a question that a program wrote.
     pub(crate) async fn ask(&self, sql: &str) -> Result<Rows> {
-        self.run_plan(self.plan_in(sql, Dialect::DuckDB).await?).await
+        asked::ask(&self.context.state(), sql).await
+    }
+
+    /// Tables, functions, settings and limits, for whoever plans a question of several parts.
+    pub(crate) fn state(&self) -> SessionState {
+        self.context.state()
     }
 
     /// Runs a plan over tables of this session.
@@ -308,8 +330,7 @@ impl Session {
         let frame = self.context.execute_logical_plan(plan).await.map_err(|error| self.failure(error))?;
         let task = Arc::new(frame.task_ctx());
         let plan = frame.create_physical_plan().await.map_err(|error| self.failure(error))?;
-        let stream = execute_stream(Arc::clone(&plan), task).map_err(|error| self.failure(error))?;
-        Ok(Rows::new(stream, plan))
+        Rows::of_plan(plan, task).map_err(|error| self.failure(error))
     }
 
     /// How a question would be answered, as an indented tree of operators.
@@ -318,6 +339,13 @@ impl Session {
         let state = self.context.state();
         let plan = state.create_physical_plan(&plan).await.map_err(|error| self.failure(error))?;
         Ok(displayable(plan.as_ref()).indent(false).to_string())
+    }
+
+    /// Who did what on which day, without reading rows.
+    pub fn active(&self) -> Result<Active> {
+        let indexed = Indexed::new(Arc::clone(&self.lake), &self.context.runtime_env());
+        let threads = self.context.state().config().target_partitions();
+        Ok(Active::new(indexed.map_err(|error| self.failure(error))?, threads))
     }
 
     fn failure(&self, error: datafusion::common::DataFusionError) -> Error {
@@ -360,6 +388,13 @@ impl fmt::Debug for Rows {
 }
 
 impl Rows {
+    pub(crate) fn of_plan(
+        plan: Arc<dyn ExecutionPlan>,
+        task: Arc<TaskContext>,
+    ) -> datafusion::common::Result<Self> {
+        Ok(Self::new(execute_stream(Arc::clone(&plan), task)?, plan))
+    }
+
     fn new(stream: SendableRecordBatchStream, plan: Arc<dyn ExecutionPlan>) -> Self {
         let schema = with_headings(stream.schema());
         let renamed = schema != stream.schema();

@@ -23,6 +23,7 @@ use parquet::file::properties::WriterProperties;
 
 use crate::error::Result;
 use crate::ids::PersonId;
+use crate::person::Aliases;
 use crate::person::Person;
 use crate::person::Persons;
 use crate::query::Queries;
@@ -33,7 +34,10 @@ use crate::schema::Columns;
 use crate::schema::Definition;
 use crate::schema::Property;
 use crate::schema::Registry;
+use crate::storage::Index;
 use crate::storage::People;
+use crate::storage::Sidecar;
+use crate::storage::SidecarBuilder;
 use crate::storage::Times;
 use crate::storage::snapshot::DataFile;
 use crate::storage::snapshot::Snapshot;
@@ -57,6 +61,10 @@ pub(crate) struct TestLake {
     files: BTreeMap<String, Vec<DataFile>>,
     persons: Persons,
     seq: i64,
+    index: Arc<Index>,
+    /// Every so manieth file gets an index; 0 for none.
+    index_every: usize,
+    written: usize,
 }
 
 impl TestLake {
@@ -67,7 +75,15 @@ impl TestLake {
             files: BTreeMap::new(),
             persons: Persons::default(),
             seq: 0,
+            index: Arc::default(),
+            index_every: 0,
+            written: 0,
         }
+    }
+
+    /// Gives every so manieth file that is written from now on an index; 0 gives it to none.
+    pub(crate) fn index_every(&mut self, files: usize) {
+        self.index_every = files;
     }
 
     pub(crate) fn define(&mut self, id: &str, properties: Vec<Property>) {
@@ -85,6 +101,24 @@ impl TestLake {
     /// Merges a person into another.
     pub(crate) fn merge(&mut self, from: i64, into: i64) {
         self.persons.aliases_mut().merge(PersonId(from), PersonId(into));
+    }
+
+    /// The merges in force are these, whatever they were.
+    pub(crate) fn merges_are(&mut self, merges: &[(i64, i64)]) {
+        let merges = merges.iter().map(|(from, into)| (PersonId(*from), PersonId(*into)));
+        self.persons.aliases_mut().replace(Aliases::of(merges));
+    }
+
+    /// The number that the next event gets.
+    pub(crate) fn next_seq(&self) -> i64 {
+        self.seq + 1
+    }
+
+    /// The files of a day are gone.
+    pub(crate) fn clear(&mut self, id: &str, day: Day) {
+        if let Some(files) = self.files.get_mut(id) {
+            files.retain(|file| file.day != day);
+        }
     }
 
     /// Writes one file of one day; `properties` in the order of the definition, a value for each row.
@@ -122,7 +156,8 @@ impl TestLake {
         let order = lexsort_to_indices(&keys.collect::<Vec<_>>(), None).unwrap();
         let sorted = take_record_batch(&batch, &order).unwrap();
 
-        let number = self.files[id].len();
+        // Never the name of a file that was there before.
+        let number = self.seq;
         let path = format!("lake/{id}/day={}/{number}.parquet", day.iso());
         let kept = Times::that_keep(times.iter().copied());
         let bytes = parquet_bytes(&kept.of_rows(&sorted, &kept.schema(sorted.schema_ref())).unwrap());
@@ -135,6 +170,13 @@ impl TestLake {
             persons: (persons.clone().min().unwrap(), persons.max().unwrap()),
             times: (Micros(*times.iter().min().unwrap()), Micros(*times.iter().max().unwrap())),
         };
+        self.written += 1;
+        if self.index_every > 0 && self.written.is_multiple_of(self.index_every) {
+            let mut builder = SidecarBuilder::new(rows.len(), kept);
+            builder.add(&sorted).unwrap();
+            let sidecar = builder.finish(file.bytes).unwrap();
+            self.index.hold(&file, Sidecar::read(sidecar.into()).unwrap());
+        }
         self.store.put(&Path::from(path), bytes.into()).await.unwrap();
         self.files.get_mut(id).unwrap().push(file);
     }
@@ -157,6 +199,7 @@ impl TestLake {
             registry: Arc::new(Registry::new(self.definitions.values().map(|one| one.as_ref().clone()))),
             persons: Arc::new(self.persons.clone()),
             people: People::default(),
+            index: Arc::clone(&self.index),
         })
     }
 

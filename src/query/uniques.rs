@@ -1,8 +1,10 @@
-//! `UniquePersonsExec`: events and unique persons by definition and day, from one column of each file or from none.
+//! `UniquePersonsExec`: events and unique persons by definition and day, from the index of each file, from one column of
+//! it, or from nothing.
 //!
 //! A file holds one day of one definition, sorted by person. So its events are known without opening it, and its
-//! unique persons are the runs of equal values in its first column. Files that count together (of one day, or of all
-//! days when the day does not matter) are united in a set of bits over the dense person ids.
+//! unique persons are a number in its index or, where it has none, the runs of equal values in its first column. Files
+//! that count together (of one day, or of all days when the day does not matter) are united in a set of bits over the
+//! dense person ids.
 
 use std::collections::BTreeMap;
 use std::collections::HashSet;
@@ -194,7 +196,14 @@ impl DisplayAs for UniquePersonsExec {
         let of = self.uniques.of;
         let by = [(self.uniques.by_definition, DEFINITION_ID), (self.uniques.by_day, DAY)];
         let by: Vec<&str> = by.into_iter().filter(|(is, _)| *is).map(|(_, name)| name).collect();
-        let reads = if self.uniques.persons { "personId" } else { "nothing" };
+        let index = &self.uniques.lake.snapshot.index;
+        let indexed = self.uniques.files.iter().filter(|one| index.head(one.file()).is_some()).count();
+        let reads = match (self.uniques.persons, indexed) {
+            (false, _) => "nothing".to_owned(),
+            (true, 0) => "personId".to_owned(),
+            (true, all) if all == self.uniques.files.len() => "index".to_owned(),
+            (true, some) => format!("index of {some}, personId of others"),
+        };
         let parts = [
             format!("by=[{}]", by.join(", ")),
             format!("reads={reads}"),
@@ -305,11 +314,12 @@ impl Work {
     }
 
     /// The number of different persons of each group.
-    async fn persons(&self, groups: Vec<Vec<LakeFile>>) -> Result<Vec<i64>> {
+    async fn persons(&self, mut groups: Vec<Vec<LakeFile>>) -> Result<Vec<i64>> {
         let tasks = self.context.session_config().target_partitions().max(1);
+        let mut counts = vec![0; groups.len()];
+        self.count_by_head(&mut groups, &mut counts);
         let mut units = units(&groups, tasks).into_iter();
         let mut reading: JoinSet<Result<(usize, Found)>> = JoinSet::new();
-        let mut counts = vec![0; groups.len()];
         let mut shared: BTreeMap<usize, Found> = BTreeMap::new();
         loop {
             // Twice as many as threads: one decodes while another waits for the store.
@@ -341,31 +351,54 @@ impl Work {
         Ok(counts)
     }
 
+    /// Counts and empties the groups of one file, of nobody who was merged, whose index says how many persons it has.
+    fn count_by_head(&self, groups: &mut [Vec<LakeFile>], counts: &mut [i64]) {
+        let snapshot = &self.uniques.lake.snapshot;
+        if !snapshot.persons.aliases().is_empty() {
+            return;
+        }
+        let read = MetricBuilder::new(&self.metrics).global_counter(FILES_READ);
+        for (files, count) in groups.iter_mut().zip(counts) {
+            let [one] = files.as_slice() else { continue };
+            if let Some(head) = snapshot.index.head(one.file()) {
+                *count = i64::try_from(head.persons).unwrap_or(i64::MAX);
+                files.clear();
+                read.add(1);
+            }
+        }
+    }
+
     fn read(&self, unit: Unit) -> impl Future<Output = Result<(usize, Found)>> + Send + use<> {
         let schema = Schema::empty();
-        let files =
-            unit.files.iter().map(|one| (partitioned_file(one, &schema).object_meta, one.file().persons));
+        let files = unit
+            .files
+            .iter()
+            .map(|one| (partitioned_file(one, &schema).object_meta, one.file().persons, one.clone()));
         let files: Vec<_> = files.collect();
+        let index = Arc::clone(&self.uniques.lake.snapshot.index);
         let footers = self.footers.clone();
         let read = MetricBuilder::new(&self.metrics).global_counter(FILES_READ);
         let memory = MemoryConsumer::new("UniquePersonsExec").register(self.context.memory_pool());
         let aliases = Arc::clone(self.uniques.lake.snapshot.persons.aliases());
         async move {
-            if let ([(file, _)], false) = (files.as_slice(), unit.shared) {
+            if let ([(file, _, one)], false) = (files.as_slice(), unit.shared) {
                 let mut count = 0;
                 let mut merged = HashSet::new();
-                for_each_run(&footers, file, |person| match aliases.is_involved(PersonId(person)) {
+                let on = |person| match aliases.is_involved(PersonId(person)) {
                     false => count += 1,
                     true => {
                         merged.insert(aliases.resolve(PersonId(person)));
                     }
-                })
-                .await?;
+                };
+                match index.open(one.file()) {
+                    Some(sidecar) => sidecar.persons().iter().map(|id| i64::from(*id)).for_each(on),
+                    None => for_each_run(&footers, file, on).await?,
+                }
                 read.add(1);
                 let merged = i64::try_from(merged.len()).unwrap_or(i64::MAX);
                 return Ok((unit.group, Found::Count(merged.saturating_add(count))));
             }
-            let bounds = files.iter().map(|(_, persons)| *persons);
+            let bounds = files.iter().map(|(_, persons, _)| *persons);
             let (low, high) =
                 bounds.fold((i64::MAX, i64::MIN), |(low, high), one| (low.min(one.0), high.max(one.1)));
             let (low, high) = match aliases.bounds_of_roots() {
@@ -374,9 +407,12 @@ impl Work {
             };
             let mut set = PersonSet::between(low, high);
             memory.try_grow(set.bytes())?;
-            for (file, _) in &files {
+            for (file, _, one) in &files {
                 let insert = |person| set.insert(aliases.resolve(PersonId(person)).0);
-                for_each_run(&footers, file, insert).await?;
+                match index.open(one.file()) {
+                    Some(sidecar) => sidecar.persons().iter().map(|id| i64::from(*id)).for_each(insert),
+                    None => for_each_run(&footers, file, insert).await?,
+                }
                 read.add(1);
                 memory.try_resize(set.bytes())?;
             }

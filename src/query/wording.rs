@@ -70,6 +70,11 @@ fn reworded(line: &str) -> Option<String> {
     if let Some(rest) = line.split_once("No function matches the given name and argument types '") {
         return Some(unfit(rest.0, rest.1));
     }
+    if line.starts_with("array_any_match lambda must return boolean") {
+        return Some(
+            "any(…) holds a condition, and this is no condition: it is neither true nor false".to_owned(),
+        );
+    }
     if line.contains("must be in GROUP BY or an aggregate function") {
         let name = line.split('"').nth(1)?;
         let name = name.rsplit('.').next().unwrap_or(name);

@@ -1,4 +1,5 @@
 //! How many steps a person did within the window, in whatever order: a maximum matching of steps and events in it.
+//! Where some steps keep their place, see [`crate::sequence::anchored`].
 
 use crate::sequence::Hit;
 use crate::sequence::Reached;
@@ -13,20 +14,20 @@ pub(crate) struct AnyOrder {
 
 /// The events between two places of a slice, by how many fit each step.
 #[derive(Debug, Default)]
-struct Window {
+pub(crate) struct Window {
     counts: Vec<usize>,
     /// Steps that some event fits: no matching is greater.
-    present: usize,
+    pub(crate) present: usize,
 }
 
 impl Window {
-    fn start(&mut self, steps: usize) {
+    pub(crate) fn start(&mut self, steps: usize) {
         self.counts.clear();
         self.counts.resize(steps, 0);
         self.present = 0;
     }
 
-    fn add(&mut self, hit: Hit) {
+    pub(crate) fn add(&mut self, hit: Hit) {
         for (step, count) in self.counts.iter_mut().enumerate() {
             if hit.steps >> step & 1 != 0 {
                 *count += 1;
@@ -35,7 +36,7 @@ impl Window {
         }
     }
 
-    fn remove(&mut self, hit: Hit) {
+    pub(crate) fn remove(&mut self, hit: Hit) {
         for (step, count) in self.counts.iter_mut().enumerate() {
             if hit.steps >> step & 1 != 0 {
                 *count -= 1;

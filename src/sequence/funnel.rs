@@ -5,6 +5,7 @@ use crate::sequence::Hit;
 use crate::sequence::Order;
 use crate::sequence::Reached;
 use crate::sequence::Rules;
+use crate::sequence::anchored::Anchored;
 use crate::sequence::any_order::AnyOrder;
 use crate::sequence::chain::chain;
 use crate::sequence::chain::quick;
@@ -18,6 +19,8 @@ pub struct Funnel {
     ordered: Ordered,
     strict: Strict,
     any: AnyOrder,
+    anchored: Anchored,
+    has_anchors: bool,
 }
 
 /// One way through the funnel, when a person may go through it again.
@@ -32,7 +35,15 @@ impl Funnel {
     /// The rules have at least one step and at most [`crate::sequence::MOST_STEPS`]; exclusions and limits go with
     /// [`Order::Ordered`] only.
     pub fn new(rules: Rules) -> Self {
-        Self { rules, ordered: Ordered::default(), strict: Strict::default(), any: AnyOrder::default() }
+        let has_anchors = rules.steps.iter().any(|step| step.anchored);
+        Self {
+            rules,
+            ordered: Ordered::default(),
+            strict: Strict::default(),
+            any: AnyOrder::default(),
+            anchored: Anchored::default(),
+            has_anchors,
+        }
     }
 
     pub fn rules(&self) -> &Rules {
@@ -45,6 +56,7 @@ impl Funnel {
         match self.rules.order {
             Order::Ordered => self.ordered.reached(&self.rules, hits),
             Order::Strict => self.strict.reached(&self.rules, hits),
+            Order::Any if self.has_anchors => self.anchored.reached(&self.rules, hits),
             Order::Any => self.any.reached(&self.rules, hits),
         }
     }
@@ -59,6 +71,7 @@ impl Funnel {
         match self.rules.order {
             Order::Ordered if quick(&self.rules, hits, reached, events) => {}
             Order::Ordered | Order::Strict => *events = chain(&self.rules, hits, reached),
+            Order::Any if self.has_anchors => *events = self.anchored.chain(&self.rules, hits, reached),
             Order::Any => *events = self.any.chain(&self.rules, hits, reached),
         }
     }

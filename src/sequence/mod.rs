@@ -3,12 +3,15 @@
 //! [`Funnel`] answers how far a person came through the steps of a funnel, and by which events. Its meaning is written
 //! down once more, slowly, in `oracle`, which tests hold it against.
 
+mod anchored;
 mod any_order;
 mod chain;
 pub mod clickhouse;
+mod exact;
 mod funnel;
 pub(crate) mod lifecycle;
 mod matching;
+mod next;
 #[cfg(test)]
 mod oracle;
 mod ordered;
@@ -19,11 +22,14 @@ mod rules;
 pub(crate) mod sessions;
 pub(crate) mod steps;
 mod strict;
+pub(crate) mod tally;
 #[cfg(test)]
 mod tests;
 
 pub use funnel::Attempt;
 pub use funnel::Funnel;
+pub use next::Base;
+pub use next::Next;
 pub use pattern::Pattern;
 pub use rules::Entry;
 pub use rules::Exclusion;

@@ -245,6 +245,17 @@ impl Oracle<'_> {
         chains
     }
 
+    /// Whether an anchor comes behind all steps before it, and before all steps behind it.
+    fn keeps_places(&self, chain: &Chain) -> bool {
+        let anchors: Vec<bool> = self.rules.steps.iter().map(|step| step.anchored).collect();
+        (0..chain.len()).all(|later| {
+            let Some(now) = chain[later] else { return true };
+            // Steps that must lie before this one: an anchor stands between, or is one of the two.
+            let mut before = (0..later).filter(|earlier| anchors[*earlier..=later].contains(&true));
+            before.all(|earlier| chain[earlier].is_some_and(|then| self.at(then) <= self.at(now)))
+        })
+    }
+
     /// Every way to give steps different events within one window.
     fn any(&self) -> Vec<Chain> {
         let mut chains: Vec<Chain> = vec![Vec::new()];
@@ -264,6 +275,7 @@ impl Oracle<'_> {
             chain.iter().any(Option::is_some)
                 && self.within(self.first(chain), self.last(chain))
                 && self.may_start(self.first(chain))
+                && self.keeps_places(chain)
         });
         chains
     }

@@ -44,7 +44,7 @@ impl Cells {
     }
 
     /// Marks the cells that a return after so many whole periods falls into.
-    fn mark(&self, period: i64, reached: &mut [bool]) {
+    pub(crate) fn mark(&self, period: i64, reached: &mut [bool]) {
         match self {
             Self::On(_) => {
                 if let Some(cell) = usize::try_from(period).ok().and_then(|at| reached.get_mut(at)) {

@@ -21,6 +21,8 @@ pub struct Step {
     pub optional: bool,
     /// How long after the event before it, at most, in microseconds.
     pub limit: Option<i64>,
+    /// In any order: the step keeps its place, so those before it come before it, and those behind it behind.
+    pub anchored: bool,
 }
 
 /// An event that may not lie between two steps, both counted from 0.
@@ -133,6 +135,18 @@ impl Rules {
         }
         let skipped = self.steps[filled..].iter().take_while(|step| step.optional).count();
         filled..(filled + skipped + 1).min(self.steps.len())
+    }
+
+    /// In any order: the block of each step. An anchor is one of its own, and so is each run of free steps between two.
+    pub(crate) fn blocks(&self) -> Vec<usize> {
+        let mut block = 0;
+        let mut blocks = Vec::with_capacity(self.steps.len());
+        for (at, step) in self.steps.iter().enumerate() {
+            let before = at.checked_sub(1).and_then(|before| self.steps.get(before));
+            block += usize::from(before.is_some_and(|before| before.anchored || step.anchored));
+            blocks.push(block);
+        }
+        blocks
     }
 
     /// The last instant at which a chain may be continued.

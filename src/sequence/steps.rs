@@ -49,6 +49,14 @@ pub(crate) fn has_chain(order: Order, events: &[Fit], forbidden: Option<&[i64]>)
     false
 }
 
+/// The same where all steps are one kind of event, which happened at these times, in order.
+pub(crate) fn has_repeated(order: Order, times: &[i64], forbidden: Option<&[i64]>) -> bool {
+    let Some(before) = order.steps.checked_sub(1) else { return false };
+    // The latest events up to one are the closest together.
+    let spans = times.iter().zip(times.get(before..).unwrap_or_default());
+    spans.into_iter().any(|(first, last)| last - first <= order.window && is_free(order, *last, forbidden))
+}
+
 /// Gives a step an event of the group of its own, moving other steps if that makes room.
 fn assign(step: usize, group: &[Fit], used_by: &mut [Option<usize>], tried: &mut [bool]) -> bool {
     for place in 0..group.len() {
@@ -150,6 +158,10 @@ mod tests {
             let order = Order { steps, window, as_of };
             let forbidden = forbidden.as_deref();
             prop_assert_eq!(has_chain(order, &events, forbidden), twin(order, &events, forbidden));
+            // The same events where each fits every step.
+            let all: Vec<Fit> = events.iter().map(|event| Fit { steps: 7, ..*event }).collect();
+            let times: Vec<i64> = events.iter().map(|event| event.at).collect();
+            prop_assert_eq!(has_repeated(order, &times, forbidden), twin(order, &all, forbidden));
         }
     }
 }

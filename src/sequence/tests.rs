@@ -93,6 +93,15 @@ fn br01_one_event_is_never_two_steps() {
 }
 
 #[test]
+fn br02_later_only_keeps_chains_that_are_in_order() {
+    let strict = |steps, window| Rules { ties: Ties::Strict, ..Rules::of(steps, Some(window)) };
+    assert_eq!(level(&strict(2, 10), &hits("A0 A5", &["A", "A"])), 2);
+    assert_eq!(level(&strict(2, 10), &hits("A0 A1 B1", &["A", "B"])), 2);
+    let thrice = hits("P1 Q2 R2 S2 Q3 R3 S3 Q4 R4 S4", &["P", "Q", "R", "S"]);
+    assert_eq!(level(&strict(4, 100_000), &thrice), 4);
+}
+
+#[test]
 fn br05_a_repeated_step_is_not_blocked_by_a_tie() {
     let steps = ["o", "v", "v"];
     let rules = Rules::of(3, Some(100));
@@ -300,6 +309,57 @@ fn a_hundred_thousand_random_persons_agree_with_the_slow_twin() {
 }
 
 #[test]
+fn anchors_among_free_steps_agree_with_the_slow_twin() {
+    let mut dice = Dice(0x51ed_270b_7f4a_7c15);
+    for _ in 0..40_000 {
+        let steps = 2 + dice.below(3);
+        let mut rules = Rules { order: Order::Any, ties: Ties::Any, entry: Entry::Any, ..dice.rules(steps) };
+        for step in &mut rules.steps {
+            step.anchored = dice.one_in(2);
+        }
+        holds(&rules, &dice.hits(6, steps, false));
+    }
+}
+
+#[test]
+fn all_anchors_are_steps_in_order_and_none_are_any_order() {
+    let mut dice = Dice(0x1234_5678_9abc_def1);
+    for _ in 0..5_000 {
+        let steps = 1 + dice.below(4);
+        let ordered = Rules { ties: Ties::Any, entry: Entry::Any, ..dice.rules(steps) };
+        let hits = dice.hits(12, steps, false);
+        let mut anchored = Rules { order: Order::Any, ..ordered.clone() };
+        anchored.steps.iter_mut().for_each(|step| step.anchored = true);
+        let (one, other) =
+            (Funnel::new(ordered).reached(&hits), Funnel::new(anchored.clone()).reached(&hits));
+        assert_eq!(one, other, "{anchored:?} {hits:?}");
+    }
+}
+
+#[test]
+fn an_anchor_keeps_its_place_and_what_lies_between_two_does_not() {
+    let anchored = |anchors: &[usize]| {
+        let mut rules = Rules { order: Order::Any, ..Rules::of(4, Some(10)) };
+        anchors.iter().for_each(|at| rules.steps[*at].anchored = true);
+        rules
+    };
+    let steps = ["A", "B", "C", "D"];
+    let level_of = |anchors: &[usize], events: &str| level(&anchored(anchors), &hits(events, &steps));
+    assert_eq!(level_of(&[0, 3], "A0 C1 B2 D3"), 4);
+    assert_eq!(level_of(&[0, 3], "A0 D1 C2 B3"), 3);
+    assert_eq!(level_of(&[0, 3], "B0 A1 C2 D3"), 2);
+    assert_eq!(level_of(&[3], "B0 C1 A2 D3"), 4);
+    assert_eq!(level_of(&[3], "D0 B1 C2 A3"), 3);
+    assert_eq!(level_of(&[], "D0 B1 C2 A3"), 4);
+    // One instant may be used in either order; a busy person costs no more than the events.
+    assert_eq!(level_of(&[0, 3], "D0 C0 B0 A0"), 4);
+    let each: Vec<Hit> =
+        (0..60_000).map(|at| Hit { time: at, steps: 1 << (at / 20_000), excludes: 0 }).collect();
+    let rules = Rules { window: None, ..anchored(&[0]) };
+    assert_eq!(level(&rules, &each), 3);
+}
+
+#[test]
 fn exclusions_limits_and_optional_steps_agree_with_the_slow_twin() {
     let mut dice = Dice(0x2545_f491_4f6c_dd1d);
     for _ in 0..60_000 {
@@ -308,7 +368,7 @@ fn exclusions_limits_and_optional_steps_agree_with_the_slow_twin() {
         for at in 1..steps as usize {
             let optional = dice.one_in(4);
             let limit = dice.one_in(3).then(|| dice.below(5) as i64);
-            rules.steps[at] = Step { optional, limit };
+            rules.steps[at] = Step { optional, limit, anchored: false };
         }
         for _ in 0..dice.below(3) {
             let from = dice.below(steps - 1) as usize;

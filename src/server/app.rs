@@ -6,12 +6,16 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 
 use tokio::sync::Mutex;
+use tokio::sync::Notify;
 use tokio::sync::Semaphore;
 
 use crate::engine::Engine;
 use crate::engine::ServerSettings;
+use crate::server::access::Caller;
 use crate::server::body::Room;
+use crate::server::fault::Fault;
 use crate::server::metrics::Metrics;
+use crate::server::rates::Published;
 use crate::server::rates::Rates;
 
 /// Shared by all requests; a clone is a handle.
@@ -33,6 +37,8 @@ pub(crate) struct Parts {
     pub(crate) queries: Arc<Semaphore>,
     /// Held while definitions change, so that what was checked is still so when it is done.
     pub(crate) changing: Mutex<()>,
+    /// Wakes the task that works on exports.
+    pub(crate) due: Notify,
     stopping: AtomicBool,
 }
 
@@ -45,6 +51,7 @@ impl App {
             rates: Rates::default(),
             room: Room::of(settings.bodies_bytes),
             changing: Mutex::default(),
+            due: Notify::new(),
             stopping: AtomicBool::new(false),
             engine,
             settings,
@@ -56,6 +63,11 @@ impl App {
     /// The same, where nobody comes in without a key.
     pub(crate) fn closed(&self) -> Self {
         Self::new(self.engine.clone(), false, self.token.clone())
+    }
+
+    /// Keeps a caller to a rate that is published, where the settings ask for it.
+    pub(crate) fn published(&self, rate: Published, caller: &Caller) -> Result<(), Fault> {
+        if self.settings.published_rates { self.rates.keep(rate, caller.name()) } else { Ok(()) }
     }
 
     /// No new work should come here any more.

@@ -23,6 +23,12 @@ pub(crate) enum Family {
     People,
     /// RFC 9110 problem details for what is wrong in a batch, else as `People`.
     Batch,
+    /// `code` and `message`: writes of many persons.
+    Persons,
+    /// As `People`, with the codes that apps know.
+    Mobile,
+    /// `errorCode` and `errorMessage`: devices, for back ends.
+    Push,
     /// `errorCode` with `violations` and `resources`.
     Segments,
     /// Ours: `error.code`, `error.message`, `error.requestId`.
@@ -32,12 +38,14 @@ pub(crate) enum Family {
 impl Family {
     /// The family of a path.
     pub(crate) fn of(path: &str) -> Self {
-        const PATHS: [(&str, Family); 5] = [
+        const PATHS: [(&str, Family); 7] = [
             ("/people/3/events", Family::Batch),
+            ("/people/3/persons", Family::Persons),
             ("/people/3/segments", Family::Segments),
+            ("/people/2/contactInformation/push/", Family::Push),
             ("/people/", Family::People),
             ("/peopleevents/", Family::People),
-            ("/mobile/", Family::People),
+            ("/mobile/", Family::Mobile),
         ];
         PATHS.iter().find(|(start, _)| path.starts_with(start)).map_or(Self::Own, |(_, family)| *family)
     }
@@ -136,6 +144,12 @@ impl Fault {
         Self { errors, ..Self::invalid("One or more validation errors occurred.") }
     }
 
+    /// The same, of one property.
+    pub(crate) fn of(self, property: &str) -> Self {
+        let message = self.message.clone();
+        Self { errors: Some(Box::new(json!({property: [message]}))), ..self }
+    }
+
     pub(crate) fn status(&self) -> StatusCode {
         self.status.unwrap_or_else(|| self.cause.status())
     }
@@ -153,9 +167,18 @@ impl Fault {
                     json!([{"index": -1, "code": 400_500, "message": self.message}])
                 }),
             }),
-            Family::People | Family::Batch => {
-                let mut told = json!({"messageId": people, "text": self.message});
-                if let Some(errors) = &self.errors {
+            Family::Persons if self.persons_code().is_some() => {
+                json!({"code": self.persons_code(), "message": self.message})
+            }
+            Family::Push => {
+                let code = self.errors.as_deref().and_then(Value::as_u64);
+                let code = code.unwrap_or_else(|| self.status().as_u16().into());
+                json!({"errorCode": code, "errorMessage": self.message})
+            }
+            Family::People | Family::Batch | Family::Persons | Family::Mobile => {
+                let code = self.errors.as_deref().and_then(Value::as_str);
+                let mut told = json!({"messageId": code.unwrap_or(people), "text": self.message});
+                if let Some(errors) = self.errors.as_ref().filter(|_| code.is_none()) {
                     told["validationErrors"] = Value::clone(errors);
                 }
                 json!({"requestError": {"serviceException": told}})
@@ -164,7 +187,7 @@ impl Fault {
                 "errorCode": segments,
                 "description": self.message,
                 "action": self.action(),
-                "violations": [],
+                "violations": self.violations(),
                 "resources": [],
             }),
             Family::Own => {
@@ -176,6 +199,25 @@ impl Fault {
                 json!({"error": error})
             }
         }
+    }
+
+    /// The code for writes of many persons, where one is published.
+    fn persons_code(&self) -> Option<u64> {
+        match self.cause {
+            Cause::Invalid => Some(self.errors.as_deref().and_then(Value::as_u64).unwrap_or(400_100)),
+            Cause::NotFound => Some(404_100),
+            Cause::Method => Some(405_100),
+            Cause::Conflict => Some(409_100),
+            Cause::Internal => Some(500_100),
+            _ => None,
+        }
+    }
+
+    /// What is wrong with which property, as segments tell it.
+    fn violations(&self) -> Vec<Value> {
+        let errors = self.errors.as_deref().and_then(Value::as_object);
+        let each = errors.into_iter().flatten();
+        each.map(|(property, told)| json!({"property": property, "violation": told[0]})).collect()
     }
 
     fn action(&self) -> &'static str {
@@ -218,6 +260,7 @@ impl From<Error> for Fault {
             Kind::NotFound => (Cause::NotFound, None),
             Kind::Conflict => (Cause::Conflict, None),
             Kind::Exhausted => (Cause::Exhausted, None),
+            Kind::TooMany => (Cause::TooMany, None),
             Kind::Unavailable | Kind::Cancelled => {
                 (Cause::Unavailable, Some("the server cannot do this now; its log says why"))
             }
@@ -235,7 +278,7 @@ impl From<Error> for Fault {
 }
 
 /// The text without absolute paths of this machine, which stand in quotes in our messages.
-fn without_paths(text: &str) -> String {
+pub(crate) fn without_paths(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for (at, part) in text.split('"').enumerate() {
         out.push_str(if at > 0 { "\"" } else { "" });

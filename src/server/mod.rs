@@ -13,21 +13,26 @@ mod app;
 mod batch;
 mod body;
 mod definitions;
+mod exports;
 mod fault;
 mod health;
 mod keys;
 mod listen;
 mod logs;
 mod metrics;
+mod mobile;
 mod openapi;
 mod own;
 mod params;
+mod people;
 mod postgres;
 mod rates;
 mod routes;
 mod rows;
+mod segments;
 mod single;
 mod sql;
+mod tail;
 mod watch;
 mod web;
 
@@ -75,6 +80,7 @@ pub async fn serve(engine: Engine) -> Result<()> {
         tracing::info!(%address, "listening for Postgres clients");
         servers.spawn(postgres::serve(app, wire, tls.clone(), stop.clone()));
     }
+    servers.spawn(exports::work(app.clone(), stop.clone()));
     servers.spawn(listen::serve(app.clone(), router, listener, tls, stop));
     let announced = engine.announce(&Door { url: inner_url.unwrap_or_else(|| url.clone()), token })?;
     let keys = if open { "no key needed on this machine" } else { "every request needs a key" };

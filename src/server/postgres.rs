@@ -1,6 +1,7 @@
 //! The Postgres wire: simple and prepared statements, read-only, for BI tools and drivers. A connection has views and
 //! settings of its own; its password is a key.
 
+mod catalog;
 mod habit;
 mod literal;
 
@@ -375,7 +376,13 @@ impl Connection {
         };
         let Some(asked) = asked.first() else { return Ok(Told::Done(Response::EmptyQuery)) };
         let too_long = |_| Fault::new(Cause::Timeout, "the question took too long, so it was stopped");
-        let answer = timeout_at(deadline, self.engine.execute(asked)).await.map_err(too_long)??;
+        let answer = async {
+            if known.is_none() && catalog::is_asked(&asked.text) {
+                return Box::pin(catalog::answer(&self.engine, &asked.text)).await.map(Answer::Rows);
+            }
+            self.engine.execute(asked).await
+        };
+        let answer = timeout_at(deadline, answer).await.map_err(too_long)??;
         match answer {
             Answer::Done(_) => Ok(Told::Done(Response::Execution(Tag::new("OK")))),
             Answer::Rows(mut rest) => {

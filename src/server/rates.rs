@@ -8,6 +8,20 @@ use std::time::Instant;
 use crate::server::fault::Cause;
 use crate::server::fault::Fault;
 
+/// A rate that is published for a group of endpoints: requests a second, and how many may come at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Published(&'static str, u32, u32);
+
+impl Published {
+    pub(crate) const EXPORT: Self = Self("export", 1, 5);
+    pub(crate) const CANCEL: Self = Self("export cancel", 1, 1);
+    pub(crate) const SEGMENTS: Self = Self("segments", 5, 5);
+    pub(crate) const SEGMENT: Self = Self("segment", 10, 10);
+    pub(crate) const PERSONS: Self = Self("persons", 5, 5);
+    pub(crate) const NEW_PERSON: Self = Self("new person", 10, 10);
+    pub(crate) const MATCH: Self = Self("match", 15, 15);
+}
+
 /// More buckets than this are thinned out: full ones are as good as none.
 const MANY: usize = 10_000;
 
@@ -37,6 +51,11 @@ impl Bucket {
 }
 
 impl Rates {
+    /// [`Rates::take`] at a rate that is published.
+    pub(crate) fn keep(&self, Published(what, rate, burst): Published, who: &str) -> Result<(), Fault> {
+        self.take(what, who, rate, burst)
+    }
+
     /// Lets a caller do a thing, or says when it may; a rate of 0 lets everything through.
     pub(crate) fn take(&self, what: &'static str, who: &str, rate: u32, burst: u32) -> Result<(), Fault> {
         if rate == 0 {

@@ -89,6 +89,14 @@ pub(crate) async fn ask(
         )));
     };
     caller.may(&[needed(statement)])?;
+    if let StatementKind::Segment(segment) = &statement.kind
+        && let Some(path) = segment.file()
+    {
+        return Err(Fault::invalid(format!(
+            "\"{path}\" would be a file of the server, which reads none of them; name the persons in the statement: \
+             CREATE SEGMENT … AS LIST ('…', '…')"
+        )));
+    }
     let deadline = Instant::now() + app.settings.query_time;
     let turn = timeout_at(deadline, Arc::clone(&app.queries).acquire_owned()).await;
     let Ok(Ok(turn)) = turn else { return Err(too_many()) };
@@ -116,7 +124,7 @@ pub(crate) fn needed(statement: &Statement) -> Scope {
         | StatementKind::Describe { .. } => Scope::Query,
         StatementKind::Segment(segment) if matches!(**segment, SegmentStatement::Show) => Scope::Query,
         // A folder is one of this machine's.
-        StatementKind::ExportEvents(export) if export.into.starts_with("s3://") => Scope::Export,
+        StatementKind::ExportEvents(export) if crate::export::is_bucket(&export.into) => Scope::Export,
         _ => Scope::Manage,
     }
 }
@@ -307,6 +315,9 @@ mod tests {
         assert_eq!(scope(asked), Scope::Query);
         assert_eq!(scope("ENABLE EVENT pageView"), Scope::Manage);
         assert_eq!(scope("EXPORT EVENTS FROM '2026-06-01' TO '2026-06-02' INTO '/tmp'"), Scope::Manage);
-        assert_eq!(scope("EXPORT EVENTS FROM '2026-06-01' TO '2026-06-02' INTO 's3://a/b/'"), Scope::Export);
+        assert_eq!(
+            scope("EXPORT EVENTS FROM '2026-06-01' TO '2026-06-02' INTO 's3://acme/b/'"),
+            Scope::Export
+        );
     }
 }

@@ -28,7 +28,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const ID_CHARS: usize = 64;
 
 /// Routes whose time is their own affair.
-const STREAMS: [&str; 3] = ["/v1/sql", "/v1/events", "/v1/{kind}"];
+const STREAMS: [&str; 4] = ["/v1/sql", "/v1/events", "/v1/tail", "/v1/{kind}"];
 
 /// One more while it lives.
 pub(crate) struct Counted<'a>(&'a Gauge);

@@ -2,6 +2,7 @@
 //! because what a browser sends while a page closes has no headers.
 
 mod agent;
+mod person;
 
 use std::borrow::Cow;
 
@@ -25,8 +26,6 @@ use crate::ids::is_event_id;
 use crate::ingest::Code;
 use crate::ingest::json::Kind;
 use crate::ingest::json::Scanner;
-use crate::person::Identifier;
-use crate::person::IdentifierType;
 use crate::server::access;
 use crate::server::access::Caller;
 use crate::server::app::App;
@@ -39,6 +38,8 @@ use crate::server::web::agent::agent;
 use crate::time::Clock;
 use crate::time::Micros;
 use crate::time::SystemClock;
+
+pub(crate) use person::person;
 
 const SCRIPT: &str = include_str!("sdk/milepost.js");
 const TYPES: &str = include_str!("sdk/milepost.d.ts");
@@ -159,10 +160,10 @@ pub(crate) async fn events(
             Some(_) if !is_event_id(&event.event_id) => Some("an event needs its eventId".to_owned()),
             Some(_) => None,
         };
-        let person = person_of(event);
+        let person = if refused.is_none() { Some(person::of(&app, event).await) } else { None };
         let (refused, person) = match (refused, person) {
-            (None, Ok(person)) => (None, Some(person)),
-            (None, Err(message)) => (Some(message), None),
+            (None, Some(Ok(person))) => (None, Some(person)),
+            (None, Some(Err(message))) => (Some(message.into_owned()), None),
             (refused, _) => (refused, None),
         };
         let (Some(person), None) = (person, &refused) else {
@@ -214,33 +215,6 @@ fn who(app: &App, headers: &HeaderMap, key: Option<&str>) -> Result<Caller, Faul
         }
         None => access::caller(app, headers),
     }
-}
-
-/// Who did it: the person that the page has named, else the visitor.
-fn person_of(event: &Sent<'_>) -> Result<Identifier, String> {
-    if let Some(text) = event.person {
-        let value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        return matched(&value);
-    }
-    let visitor = event.visitor.as_deref().filter(|id| !id.is_empty());
-    let id = visitor.ok_or_else(|| "an event needs its visitorId or its person".to_owned())?;
-    Ok(Identifier { kind: IdentifierType::ExternalId, id: format!("visitor-{id}"), sender: String::new() })
-}
-
-/// `{"email": …}`, `{"phone": …}`, `{"externalId": …}` or `{"pushRegId": …}`.
-fn matched(value: &Value) -> Result<Identifier, String> {
-    const KINDS: [(&str, IdentifierType); 4] = [
-        ("email", IdentifierType::Email),
-        ("phone", IdentifierType::Phone),
-        ("externalId", IdentifierType::ExternalId),
-        ("pushRegId", IdentifierType::Push),
-    ];
-    let wrong = || "a person is one of email, phone, externalId and pushRegId, with a string".to_owned();
-    let object = value.as_object().ok_or_else(wrong)?;
-    let text = |name: &str| object.get(name).and_then(Value::as_str);
-    let (kind, id) =
-        KINDS.into_iter().find_map(|(name, kind)| Some((kind, text(name)?))).ok_or_else(wrong)?;
-    Ok(Identifier { kind, id: id.to_owned(), sender: text("sender").unwrap_or_default().to_owned() })
 }
 
 /// The properties with what the browser's header says of it, where the page has not said it itself.
@@ -321,6 +295,7 @@ impl<'a> Sent<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::person::IdentifierType;
 
     #[test]
     fn a_page_is_read_and_its_persons_are_known_in_four_ways() {
@@ -330,8 +305,8 @@ mod tests {
         let event = &page.events[0];
         assert_eq!((page.key.as_deref(), page.sent, event.time), (Some("k"), Some(1000), 900));
         assert_eq!(event.properties, r#"{"n":12345678901234567890}"#, "as it came");
-        assert_eq!(person_of(event).unwrap().id, "visitor-v");
-        let of = |text: &str| matched(&serde_json::from_str(text).unwrap());
+        assert_eq!((event.visitor.as_deref(), event.session.as_deref()), (Some("v"), Some("s")));
+        let of = |text: &str| person::matched(&serde_json::from_str(text).unwrap());
         assert_eq!(of(r#"{"email":"a@b.example"}"#).unwrap().kind, IdentifierType::Email);
         assert_eq!(of(r#"{"pushRegId":"r","sender":"app"}"#).unwrap().sender, "app");
         assert!(of("{}").is_err() && of("[]").is_err() && of(r#"{"email":7}"#).is_err());

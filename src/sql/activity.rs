@@ -38,7 +38,7 @@ pub(crate) fn activity(cursor: &mut Cursor) -> Result<ActivityRequest> {
         if cursor.take(&["PER"]) {
             request.per = period(cursor)?;
         } else if scope.take(cursor)? {
-        } else if cursor.at_end() {
+        } else if cursor.at_query_end() {
             break;
         } else {
             return Err(cursor.expected("PER, FROM, TO, AS OF, IN ZONE, FOR SEGMENT or the end"));
@@ -70,7 +70,7 @@ pub(crate) fn sessions(cursor: &mut Cursor) -> Result<SessionsRequest> {
         } else if cursor.take(&["TOP"]) {
             request.top = Some(cursor.number("how many values to show")?);
         } else if scope.take(cursor)? {
-        } else if cursor.at_end() {
+        } else if cursor.at_query_end() {
             break;
         } else {
             return Err(cursor.expected(
@@ -106,7 +106,7 @@ pub(crate) fn paths(cursor: &mut Cursor) -> Result<PathsRequest> {
         } else if cursor.take(&["TOP"]) {
             request.top = Some(cursor.number("how many branches to show")?);
         } else if scope.take(cursor)? {
-        } else if cursor.at_end() {
+        } else if cursor.at_query_end() {
             break;
         } else {
             return Err(cursor.expected(

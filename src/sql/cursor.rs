@@ -8,6 +8,8 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use datafusion::sql::sqlparser::tokenizer::TokenWithSpan;
 use datafusion::sql::sqlparser::tokenizer::Tokenizer;
 
+use crate::analysis::any_token;
+use crate::analysis::is_any;
 use crate::error::Error;
 use crate::error::Place;
 use crate::error::Result;
@@ -129,6 +131,11 @@ impl Cursor {
 
     pub(crate) fn at_end(&self) -> bool {
         self.at >= self.tokens.len()
+    }
+
+    /// Whether the query is over: with the statement, or with the parenthesis around it.
+    pub(crate) fn at_query_end(&self) -> bool {
+        self.at_end() || self.is_symbol(&Token::RParen)
     }
 
     pub(crate) fn expect_end(&self) -> Result<()> {
@@ -278,9 +285,15 @@ impl Cursor {
             }
             ahead.at += 1;
         }
-        let tokens = self.tokens[start..end].to_vec();
+        let mut tokens = self.tokens[start..end].to_vec();
         if tokens.is_empty() {
             return Err(self.expected("a condition"));
+        }
+        for at in 0..tokens.len() {
+            let token = |at: Option<usize>| at.and_then(|at| tokens.get(at)).map(|one| &one.token);
+            if is_any(&tokens[at].token, token(at.checked_sub(1)), token(Some(at + 1))) {
+                tokens[at].token = any_token();
+            }
         }
         let mut parser = Parser::new(&GenericDialect {}).with_tokens_with_locations(tokens);
         if let Err(error) = parser.parse_expr() {
@@ -311,6 +324,13 @@ impl Cursor {
         line_start + rest.char_indices().nth(column).map_or(rest.len(), |(at, _)| at)
     }
 
+    /// Everything from the next token on, as typed; passes over it.
+    pub(crate) fn rest(&mut self) -> &str {
+        let from = self.start();
+        self.skip_rest();
+        self.text[from..].trim_end()
+    }
+
     /// Where the next token starts, in bytes.
     pub(crate) fn start(&self) -> usize {
         self.tokens.get(self.at).map_or(self.text.len(), |one| self.offset(one.span.start))
@@ -330,6 +350,21 @@ impl Cursor {
     /// Whether the token after the next is so.
     pub(crate) fn is_followed_by(&self, so: impl Fn(&Token) -> bool) -> bool {
         self.tokens.get(self.at + 1).is_some_and(|one| so(&one.token))
+    }
+
+    /// Whether this symbol comes behind the next `skip` tokens.
+    pub(crate) fn is_symbol_ahead(&self, skip: usize, symbol: &Token) -> bool {
+        self.ahead(skip) == Some(symbol)
+    }
+
+    /// Whether the text ends with the next `skip` tokens.
+    pub(crate) fn is_end_ahead(&self, skip: usize) -> bool {
+        self.ahead(skip).is_none()
+    }
+
+    /// The token behind the next `skip`.
+    pub(crate) fn ahead(&self, skip: usize) -> Option<&Token> {
+        self.tokens.get(self.at + skip).map(|one| &one.token)
     }
 
     /// Passes the next token by.

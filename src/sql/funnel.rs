@@ -10,6 +10,7 @@ use crate::analysis::FunnelOrder;
 use crate::analysis::FunnelRequest;
 use crate::analysis::FunnelStep;
 use crate::analysis::FunnelTies;
+use crate::analysis::Histogram;
 use crate::analysis::Listing;
 use crate::analysis::Of;
 use crate::analysis::Per;
@@ -22,14 +23,15 @@ use crate::sql::cursor::Cursor;
 use crate::time::parse_duration;
 
 /// What may follow the steps, for the error that finds something else there.
-const CLAUSES: &str = "WITHIN, STRICT, ANY ORDER, ENTRY, TIES, TOLERANCE, EXCLUDING, DROPPING PERSONS, HOLDING, BY, PER, \
-                       FOR SEGMENT, FROM, TO, STRICT RANGE, IN ZONE, AS OF, COUNTING or LISTING";
+const CLAUSES: &str = "WITHIN, STRICT, ANY ORDER, ANCHORING, ENTRY, TIES, TOLERANCE, EXCLUDING, DROPPING PERSONS, HOLDING, \
+                       BY, PER, FOR SEGMENT, FROM, TO, STRICT RANGE, IN ZONE, AS OF, COUNTING, HISTOGRAM or LISTING";
 
 /// Their first words.
-const WORDS: [&str; 18] = [
+const WORDS: [&str; 20] = [
     "WITHIN",
     "STRICT",
     "ANY",
+    "ANCHORING",
     "ENTRY",
     "TIES",
     "TOLERANCE",
@@ -44,6 +46,7 @@ const WORDS: [&str; 18] = [
     "IN",
     "AS",
     "COUNTING",
+    "HISTOGRAM",
     "LISTING",
 ];
 
@@ -158,6 +161,14 @@ fn clause(cursor: &mut Cursor, request: &mut FunnelRequest) -> Result<()> {
         request.order = FunnelOrder::Strict;
     } else if cursor.take(&["ANY", "ORDER"]) {
         request.order = FunnelOrder::Any;
+    } else if cursor.take(&["ANCHORING"]) {
+        loop {
+            cursor.take(&["STEP"]);
+            request.anchored.push(number(cursor)?);
+            if !cursor.take_symbol(&Token::Comma) {
+                break;
+            }
+        }
     } else if cursor.take(&["ENTRY"]) {
         let entries = [("ANY", FunnelEntry::Any), ("FIRST", FunnelEntry::First)];
         request.entry = one_of(cursor, &entries)?;
@@ -203,6 +214,8 @@ fn clause(cursor: &mut Cursor, request: &mut FunnelRequest) -> Result<()> {
             ("SESSIONS", Counting::Sessions),
         ];
         request.counting = one_of(cursor, &words)?;
+    } else if cursor.take(&["HISTOGRAM"]) {
+        request.histogram = Some(histogram(cursor)?);
     } else if cursor.take(&["LISTING"]) {
         request.listing = Some(listing(cursor)?);
     } else {
@@ -247,8 +260,29 @@ fn number(cursor: &mut Cursor) -> Result<usize> {
         .ok_or_else(|| Error::invalid(format!("\"{text}\" is no number of a step; they count from 1")).at(at))
 }
 
-/// `property [OF STEP n | OF FIRST | OF LAST | OF PERSON]`; of step 1 when nothing is said.
+/// `[OF STEP n] [EVERY 10 MINUTES]`
+fn histogram(cursor: &mut Cursor) -> Result<Histogram> {
+    let step = if cursor.take(&["OF", "STEP"]) { Some(number(cursor)?) } else { None };
+    let every = if cursor.take(&["EVERY"]) { Some(duration(cursor)?) } else { None };
+    Ok(Histogram { step, every })
+}
+
+/// `property [OF STEP n | OF FIRST | OF LAST | OF PERSON]`, of step 1 when nothing is said; or `SEGMENT name`.
 fn by(cursor: &mut Cursor) -> Result<By> {
+    // A property may be called like that, too; then it is followed by OF, by a clause or by nothing.
+    let is_name = |next: &Token| match next {
+        Token::Word(word) => {
+            let upper = word.value.to_uppercase();
+            word.quote_style.is_some() || (upper != "OF" && !WORDS.contains(&upper.as_str()))
+        }
+        Token::SingleQuotedString(_) => true,
+        _ => false,
+    };
+    if cursor.is(&["SEGMENT"]) && cursor.is_followed_by(is_name) {
+        cursor.expect(&["SEGMENT"])?;
+        let at = place(cursor.place());
+        return Ok(By { property: cursor.value("the name of a segment")?, of: Of::Segment, at });
+    }
     let at = place(cursor.place());
     let property = cursor.name("a property")?.text;
     let of = if !cursor.take(&["OF"]) {
@@ -323,6 +357,41 @@ mod tests {
         assert!(request.drop_person && request.strict_range && request.entry == FunnelEntry::First);
         let again = FunnelRequest::parse(&request.to_json().unwrap()).unwrap();
         assert_eq!(again, request);
+    }
+
+    #[test]
+    fn anchors_histograms_and_segments_are_read() {
+        let request = read(
+            "FUNNEL a, b, c ANY ORDER ANCHORING STEP 1, 3 HISTOGRAM OF STEP 2 EVERY 10 MINUTES BY SEGMENT vip",
+        );
+        assert_eq!(request.anchored, [1, 3]);
+        let histogram = Histogram { step: Some(2), every: Some("10 minutes".to_owned()) };
+        assert_eq!(request.histogram, Some(histogram));
+        let by = request.by.as_ref().map(|by| (by.property.as_str(), by.of));
+        assert_eq!(by, Some(("vip", Of::Segment)));
+        assert_eq!(FunnelRequest::parse(&request.to_json().unwrap()).unwrap(), request);
+        for (text, property, of) in [
+            ("FUNNEL a BY segment", "segment", Of::Step(1)),
+            ("FUNNEL a BY segment PER DAY", "segment", Of::Step(1)),
+            ("FUNNEL a BY segment OF PERSON", "segment", Of::Person),
+            ("FUNNEL a BY SEGMENT 'per'", "per", Of::Segment),
+        ] {
+            let by = read(text).by.unwrap();
+            assert_eq!((by.property.as_str(), by.of), (property, of), "{text}");
+        }
+        assert_eq!(read("FUNNEL a, b HISTOGRAM").histogram, Some(Histogram::default()));
+    }
+
+    #[test]
+    fn any_asks_about_the_entries_of_a_list_wherever_it_stands() {
+        for condition in
+            ["any(seats.price > 100)", "x = 1 AND ANY (seats.price > 100 AND seats.row = 'A')", "a = ANY(b)"]
+        {
+            let request = read(&format!("FUNNEL a WHERE {condition}, b WITHIN 1 DAY"));
+            assert_eq!(request.steps[0].any[0].condition.as_deref(), Some(condition));
+        }
+        let (said, column) = fault("FUNNEL a WHERE x = 1 AND any(seats.price >), b");
+        assert!(said.contains("expected an expression") && column == 43, "{said} {column}");
     }
 
     #[test]

@@ -2,12 +2,14 @@
 
 mod activity;
 mod clauses;
+mod computed;
 mod cursor;
 mod expand;
 mod export;
 mod funnel;
 mod housekeeping;
 mod parser;
+mod past;
 mod people;
 mod questions;
 mod retention;
@@ -18,9 +20,14 @@ mod statement;
 mod trend;
 
 pub use crate::quote::quoted;
+pub use computed::ComputedStatement;
+pub use computed::CreateComputed;
 pub use expand::expand;
 pub use expand::is_funnel;
 pub use parser::parse;
+pub use past::Past;
+pub use past::PastMoment;
+pub use past::past;
 pub use people::PeopleStatement;
 pub use people::Who;
 pub use segment::CreateSegment;

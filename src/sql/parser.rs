@@ -12,6 +12,7 @@ use crate::sql::Change;
 use crate::sql::CreateEvent;
 use crate::sql::Statement;
 use crate::sql::StatementKind;
+use crate::sql::computed::computed;
 use crate::sql::cursor::Cursor;
 use crate::sql::export;
 use crate::sql::housekeeping;
@@ -58,6 +59,8 @@ fn parse_one(text: &str) -> Result<StatementKind> {
         export::export(&mut cursor)?
     } else if let Some(statement) = segment::segment(&mut cursor)? {
         StatementKind::Segment(Box::new(statement))
+    } else if let Some(statement) = computed(&mut cursor)? {
+        StatementKind::Computed(Box::new(statement))
     } else if let Some(question) = questions::parse(&mut cursor)? {
         StatementKind::Question(Box::new(question))
     } else if let Some(kind) = housekeeping::statement(&mut cursor)? {

@@ -11,6 +11,18 @@ use crate::sql::segment::overlap;
 use crate::sql::segment::persons;
 use crate::sql::trend::trend;
 
+/// The words that begin a question.
+pub(crate) const WORDS: [&str; 8] =
+    ["RETENTION", "TREND", "LIFECYCLE", "STICKINESS", "SESSIONS", "PATHS", "PERSONS", "OVERLAP"];
+
+/// A question within SQL: the table function that answers it, and its argument.
+pub(crate) fn call(cursor: &mut Cursor) -> Result<(&'static str, String)> {
+    match parse(cursor)? {
+        Some(question) => Ok(("analysis", question.to_json()?)),
+        None => Err(cursor.expected("a question")),
+    }
+}
+
 /// The question that a statement asks, if it asks one.
 pub(crate) fn parse(cursor: &mut Cursor) -> Result<Option<Analysis>> {
     Ok(Some(if cursor.take(&["RETENTION"]) {

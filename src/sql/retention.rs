@@ -49,7 +49,7 @@ pub(crate) fn retention(cursor: &mut Cursor) -> Result<RetentionRequest> {
             request.shape = Shape::Cells;
         } else if cursor.take(&["PERSONS", "OF"]) {
             request.persons_of = Some(cell(cursor)?);
-        } else if cursor.at_end() {
+        } else if cursor.at_query_end() {
             break;
         } else {
             return Err(cursor.expected(

@@ -17,6 +17,7 @@ use crate::analysis::segment::SpanUnit;
 use crate::analysis::segment::Steps;
 use crate::analysis::segment::Total;
 use crate::analysis::segment::Window;
+use crate::error::Place;
 use crate::error::Result;
 use crate::sql::cursor::Cursor;
 
@@ -24,7 +25,14 @@ use crate::sql::cursor::Cursor;
 #[derive(Clone, Debug, PartialEq)]
 pub enum SegmentStatement {
     Create(CreateSegment),
-    Drop { name: String, if_exists: bool },
+    Drop {
+        name: String,
+        if_exists: bool,
+    },
+    /// `REFRESH SEGMENT name`, or all live ones.
+    Refresh {
+        name: Option<String>,
+    },
     Show,
 }
 
@@ -45,12 +53,24 @@ pub enum Members {
     Live(PersonsRequest),
     /// Whoever meets the condition now, for good.
     Frozen(PersonsRequest),
+    /// The persons of a query's answer, for good: its column `personId`.
+    Query { text: String, place: Place },
     /// Whoever meets the conditions of a segment in the published JSON.
     Json(String),
     /// The persons with these external ids.
     Listed(Vec<String>),
     /// The persons whose external ids stand in a file, one a line.
     File(String),
+}
+
+impl SegmentStatement {
+    /// The file that it would read.
+    pub fn file(&self) -> Option<&str> {
+        match self {
+            Self::Create(CreateSegment { members: Members::File(path), .. }) => Some(path),
+            _ => None,
+        }
+    }
 }
 
 /// The words with which a condition of ours starts, and no SQL.
@@ -100,6 +120,12 @@ pub(crate) fn segment(cursor: &mut Cursor) -> Result<Option<SegmentStatement>> {
             name: cursor.name("the name of a segment")?.text,
             if_exists,
         }));
+    } else if cursor.take(&["REFRESH", "SEGMENTS"]) {
+        return Ok(Some(SegmentStatement::Refresh { name: None }));
+    } else if cursor.take(&["REFRESH", "SEGMENT"]) {
+        return Ok(Some(SegmentStatement::Refresh {
+            name: Some(cursor.name("the name of a segment")?.text),
+        }));
     } else if cursor.take(&["SHOW", "SEGMENTS"]) {
         return Ok(Some(SegmentStatement::Show));
     } else {
@@ -119,6 +145,13 @@ pub(crate) fn segment(cursor: &mut Cursor) -> Result<Option<SegmentStatement>> {
             Members::Json(cursor.text("a segment in JSON")?)
         } else if cursor.take(&["LIST"]) {
             Members::Listed(list(cursor)?)
+        } else if is_query(cursor) {
+            if !frozen {
+                return Err(
+                    cursor.expected("PERSONS WHERE …; CREATE STATIC SEGMENT keeps the persons of a query")
+                );
+            }
+            Members::Query { place: cursor.place(), text: cursor.rest().to_owned() }
         } else {
             let place = cursor.place();
             let request = persons(cursor)?;
@@ -137,6 +170,11 @@ pub(crate) fn segment(cursor: &mut Cursor) -> Result<Option<SegmentStatement>> {
         if_not_exists,
         members,
     })))
+}
+
+fn is_query(cursor: &Cursor) -> bool {
+    ["SELECT", "WITH", "FUNNEL", "RETENTION"].iter().any(|word| cursor.is(&[word]))
+        || cursor.is_symbol(&Token::LParen)
 }
 
 fn list(cursor: &mut Cursor) -> Result<Vec<String>> {
@@ -174,7 +212,7 @@ pub(crate) fn overlap(cursor: &mut Cursor) -> Result<OverlapRequest> {
 }
 
 /// Conditions joined by `OR`.
-fn any(cursor: &mut Cursor) -> Result<Condition> {
+pub(crate) fn any(cursor: &mut Cursor) -> Result<Condition> {
     let mut parts = vec![all(cursor)?];
     while cursor.take(&["OR"]) {
         parts.push(all(cursor)?);
@@ -443,8 +481,8 @@ fn sequence(cursor: &mut Cursor) -> Result<Condition> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::analysis::Analysis;
-    use crate::analysis::segment::Condition;
     use crate::sql::StatementKind;
     use crate::sql::parse;
 
@@ -522,9 +560,29 @@ mod tests {
     }
 
     #[test]
+    fn a_query_may_say_who_is_in_a_segment_and_a_file_is_told_of() {
+        let one = |text: &str| match parse(text).unwrap().remove(0).kind {
+            StatementKind::Segment(segment) => *segment,
+            other => panic!("no segment: {other:?}"),
+        };
+        let SegmentStatement::Create(create) =
+            one("CREATE STATIC SEGMENT x AS (FUNNEL a, b LISTING PERSONS REACHED STEP 2)")
+        else {
+            panic!("nothing is created");
+        };
+        let Members::Query { text, .. } = create.members else { panic!("no query") };
+        assert_eq!(text, "(FUNNEL a, b LISTING PERSONS REACHED STEP 2)");
+        assert_eq!(one("CREATE SEGMENT x FROM 'ids.txt'").file(), Some("ids.txt"));
+        assert_eq!(one("CREATE SEGMENT x AS LIST ('a')").file(), None);
+        assert_eq!(one("REFRESH SEGMENTS"), SegmentStatement::Refresh { name: None });
+        assert_eq!(one("REFRESH SEGMENT x"), SegmentStatement::Refresh { name: Some("x".to_owned()) });
+    }
+
+    #[test]
     fn mistakes_are_named_with_their_place() {
         for (text, said) in [
             ("CREATE SEGMENT", "expected the name of the segment"),
+            ("CREATE SEGMENT x AS FUNNEL a LISTING PERSONS", "CREATE STATIC SEGMENT keeps"),
             ("CREATE SEGMENT x AS persons", "expected PERSONS WHERE"),
             ("CREATE SEGMENT x AS PERSONS WHERE DID", "expected the id of an event"),
             ("CREATE SEGMENT x AS PERSONS WHERE DID a AT LEAST 2", "expected TIMES"),

@@ -16,18 +16,20 @@ use crate::quote::quoted;
 /// The keywords that people type here, in order. The parser knows a thousand of every dialect, most of which lead
 /// nowhere: they are not worth offering.
 #[rustfmt::skip]
-pub const KEYWORDS: [&str; 114] = [
-    "ADD", "ALL", "ALTER", "ANALYZE", "AND", "ANY", "ARRAY", "AS", "ASC", "BETWEEN", "BOOLEAN", "BRACKETS",
-    "BY", "CALENDAR", "CASE", "CAST", "CREATE", "CROSS", "CUBE", "CURRENT", "CURRENT_DATE",
-    "CURRENT_TIMESTAMP", "DATE", "DATETIME", "DAY", "DECIMAL", "DESC", "DESCRIBE", "DESCRIPTION", "DISABLE",
-    "DISTINCT", "ELSE", "ENABLE", "END", "EVENT", "EVENTS", "EXCEPT", "EXISTS", "EXPLAIN", "EXPORT",
-    "EXTRACT", "FALSE", "FILTER", "FIRST", "FOLLOWING", "FOR", "FROM", "FULL", "GROUP", "HAVING", "IF",
-    "ILIKE", "IN", "INNER", "INTERSECT", "INTERVAL", "INTO", "IS", "JOIN", "LAST", "LEFT", "LIKE", "LIMIT",
-    "LIST", "MONTH", "NOT", "NULL", "NULLS", "NUMERIC", "OFFSET", "ON", "OR", "ORDER", "OUTER", "OVER",
-    "PARTITION", "PER", "PERSONS", "PRECEDING", "QUALIFY", "RANGE", "RECURRING", "RECURSIVE", "RETENTION",
-    "RIGHT", "ROLLING", "ROLLUP", "ROW", "ROWS", "SEGMENT", "SELECT", "SETS", "SHOW", "STRING", "TEMPLATE",
-    "TEMPLATES", "THEN", "TIMESTAMP", "TITLE", "TO", "TRUE", "TRY_CAST", "UNBOUNDED", "UNION", "UNNEST",
-    "USING", "VALUES", "WEEK", "WHEN", "WHERE", "WINDOW", "WITH", "WITHIN", "ZONE",
+pub const KEYWORDS: [&str; 133] = [
+    "ACTIVATE", "ADD", "ALL", "ALTER", "ANALYZE", "ANCHORING", "AND", "ANY", "ARRAY", "AS", "ASC", "BETWEEN",
+    "BOOLEAN", "BRACKETS", "BY", "CALENDAR", "CASE", "CAST", "COMPUTED", "COUNTING", "CREATE", "CROSS",
+    "CUBE", "CURRENT", "CURRENT_DATE", "CURRENT_TIMESTAMP", "DATE", "DATETIME", "DAY", "DEACTIVATE",
+    "DECIMAL", "DESC", "DESCRIBE", "DESCRIPTION", "DISABLE", "DISTINCT", "ELSE", "ENABLE", "END", "EVENT",
+    "EVENTS", "EXCEPT", "EXCLUDING", "EXISTS", "EXPLAIN", "EXPORT", "EXTRACT", "FALSE", "FILTER", "FIRST",
+    "FOLLOWING", "FOR", "FROM", "FULL", "FUNNEL", "GROUP", "HAVING", "HISTOGRAM", "HOLDING", "IF", "ILIKE",
+    "IN", "INNER", "INTERSECT", "INTERVAL", "INTO", "IS", "JOIN", "LAST", "LEFT", "LIFECYCLE", "LIKE",
+    "LIMIT", "LIST", "LISTING", "MONTH", "NOT", "NULL", "NULLS", "NUMERIC", "OFFSET", "ON", "OR", "ORDER",
+    "OUTER", "OVER", "OVERLAP", "PARTITION", "PATHS", "PER", "PERSONS", "PRECEDING", "QUALIFY", "RANGE",
+    "RECURRING", "RECURSIVE", "REFRESH", "RETENTION", "RIGHT", "ROLLING", "ROLLUP", "ROW", "ROWS", "SCORE",
+    "SEGMENT", "SEGMENTS", "SELECT", "SESSIONS", "SETS", "SHOW", "STICKINESS", "STRING", "TEMPLATE",
+    "TEMPLATES", "THEN", "TIMESTAMP", "TITLE", "TO", "TREND", "TRUE", "TRY_CAST", "UNBOUNDED", "UNION",
+    "UNNEST", "USING", "VALUES", "WEEK", "WHEN", "WHERE", "WINDOW", "WITH", "WITHIN", "ZONE",
 ];
 
 /// A name as SQL needs it: in quotes only where SQL would otherwise read something else.
@@ -78,19 +80,38 @@ mod tests {
     fn the_keywords_are_in_order_and_the_parser_knows_them_or_we_do() {
         assert!(KEYWORDS.is_sorted());
         let ours = [
+            "ANCHORING",
+            "ACTIVATE",
+            "COMPUTED",
+            "DEACTIVATE",
+            "SCORE",
             "BRACKETS",
             "CALENDAR",
+            "COUNTING",
             "DESCRIPTION",
             "EVENTS",
+            "EXCLUDING",
             "EXPORT",
+            "FUNNEL",
+            "HISTOGRAM",
+            "HOLDING",
+            "LISTING",
+            "LIFECYCLE",
+            "OVERLAP",
+            "PATHS",
             "PERSONS",
             "RECURRING",
+            "REFRESH",
             "RETENTION",
             "ROLLING",
             "SEGMENT",
+            "SEGMENTS",
+            "SESSIONS",
+            "STICKINESS",
             "TEMPLATE",
             "TEMPLATES",
             "TITLE",
+            "TREND",
         ];
         for keyword in KEYWORDS {
             assert!(ours.contains(&keyword) || ALL_KEYWORDS.binary_search(&keyword).is_ok(), "{keyword}");

@@ -3,6 +3,7 @@
 use crate::analysis::Analysis;
 use crate::error::Place;
 use crate::schema::Property;
+use crate::sql::ComputedStatement;
 use crate::sql::PeopleStatement;
 use crate::sql::SegmentStatement;
 
@@ -41,6 +42,8 @@ pub enum StatementKind {
     ExportEvents(ExportEvents),
     /// `CREATE SEGMENT …` and its kin.
     Segment(Box<SegmentStatement>),
+    /// `CREATE COMPUTED ATTRIBUTE …`, `CREATE SCORE …` and their kin.
+    Computed(Box<ComputedStatement>),
     /// `RETENTION …` and its kin.
     Question(Box<Analysis>),
     People(PeopleStatement),

@@ -41,7 +41,7 @@ pub(crate) fn trend(cursor: &mut Cursor) -> Result<TrendRequest> {
             request.compare = true;
         } else if cursor.take(&["CUMULATIVE"]) {
             request.cumulative = true;
-        } else if cursor.at_end() {
+        } else if cursor.at_query_end() {
             break;
         } else {
             return Err(cursor.expected(

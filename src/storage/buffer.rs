@@ -357,7 +357,7 @@ fn encode(work: &Work) -> Result<Vec<BufferFile>> {
 }
 
 /// Quick to write and to read; nothing is compressed.
-fn properties() -> WriterProperties {
+pub(crate) fn properties() -> WriterProperties {
     let mut builder = WriterProperties::builder();
     for name in [PERSON_ID, OCCURRED_TIME, SEQ] {
         let column = ColumnPath::from(name);

@@ -26,7 +26,6 @@ use crate::storage::catalog::Catalog;
 use crate::storage::catalog::RejectedRow;
 use crate::storage::catalog::SourceState;
 use crate::storage::delta::Tables;
-use crate::storage::object;
 use crate::storage::steps::Step;
 use crate::storage::write;
 use crate::time::SharedClock;
@@ -115,7 +114,7 @@ impl Storage {
         let (run, files) = match tokio::join!(seal, self.write_events(number, events, renumber)) {
             (Ok(run), Ok(files)) => (run, files),
             (run, files) => {
-                self.abandon(files.as_deref().unwrap_or_default(), log_position)?;
+                self.abandon(files.as_deref().unwrap_or_default(), log_position).await?;
                 writing.done();
                 let error = run.err().or(files.err());
                 return Err(error.unwrap_or_else(|| Error::internal("a batch was not written")));
@@ -134,12 +133,13 @@ impl Storage {
             rejected,
             replayed,
             log_position,
+            at: self.config.clock.now(),
         };
         let (record, recorded) = self.record(record).await?;
         if let Err(error) = recorded {
             // The transaction may be there although its answer was lost.
             if self.catalog.next_batch()? <= number {
-                self.abandon(&files, log_position)?;
+                self.abandon(&files, log_position).await?;
                 writing.done();
                 return Err(error);
             }
@@ -190,7 +190,11 @@ impl Storage {
             let latest = |id: &str| registry.get(id).cloned();
             write::write_files(&storage.layout, storage.config.threads, &stem, events, renumber, latest)
         };
-        tokio::task::spawn_blocking(work).await.internal(|| "the writing of a batch broke off".to_owned())?
+        let written = tokio::task::spawn_blocking(work).await;
+        let files = written.internal(|| "the writing of a batch broke off".to_owned())??;
+        // What is shipped of a batch that fails is an orphan, as what is written is.
+        self.lake.ship(&files).await?;
+        Ok(files)
     }
 
     /// The point of commitment. A batch may bring a hundred thousand persons, so it is not for an async thread.
@@ -205,9 +209,9 @@ impl Storage {
 
     /// Removes what no record names, and forgets the ids that were checked for it; those of the log are still known,
     /// because their events are.
-    fn abandon(&self, files: &[FileRecord], log_position: Option<u64>) -> Result<()> {
+    async fn abandon(&self, files: &[FileRecord], log_position: Option<u64>) -> Result<()> {
         for file in files {
-            object::remove_file(&self.layout.local(&file.path))?;
+            self.lake.remove(&file.path).await?;
         }
         let mut ids = self.event_ids()?;
         if log_position.is_some() { ids.unseal() } else { ids.discard() }

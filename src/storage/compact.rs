@@ -11,6 +11,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 
 use arrow::array::RecordBatch;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::error::Context;
@@ -51,6 +52,8 @@ pub struct Compacted {
     pub rows: u64,
     /// Files that were removed from disk, because nobody needs them any more.
     pub files_removed: usize,
+    /// Files that were left as they are and got the index that they lacked.
+    pub indexed: u64,
 }
 
 /// Files of one day that become fewer.
@@ -139,6 +142,7 @@ impl Storage {
             };
             self.rewrite_tables(work, report, &mut total).await?;
         }
+        total.indexed = self.index_missing().await?;
         let _alone = self.committing.lock().await;
         total.files_removed = self.sweep(self.config.grace).await?;
         Ok(total)
@@ -166,9 +170,14 @@ impl Storage {
         }
         let (written, mut answers) = mpsc::unbounded_channel();
         let storage = Arc::clone(self);
+        let runtime = Handle::current();
         let rewriting = tokio::task::spawn_blocking(move || {
             pool::run(storage.config.threads, jobs, |(at, definition, one)| {
+                let inputs = one.inputs.iter().map(|file| file.path.clone()).collect();
+                let copies = runtime.block_on(storage.lake.fetch(inputs))?;
                 let files = rewrite(&storage.layout, &definition, &one)?;
+                drop(copies);
+                runtime.block_on(storage.lake.ship(&files))?;
                 report(one.inputs.iter().map(|file| file.bytes).sum());
                 // Nobody listens any more when a table could not be changed, which is told there.
                 written.send((at, files)).internal(|| "a compaction was given up".to_owned())
@@ -203,7 +212,7 @@ impl Storage {
         self.reached(Step::Replaced)?;
         if !replaced {
             for file in new {
-                object::remove_file(&self.layout.local(&file.path))?;
+                self.lake.remove(&file.path).await?;
             }
             return Err(Error::conflict(format!(
                 "somebody else changed the files of \"{}\" while they were compacted; try again",
@@ -246,6 +255,7 @@ fn rewrite(layout: &Layout, definition: &Definition, rewrite: &Rewrite) -> Resul
                     let name = format!("c-{}", uuid::Uuid::new_v4().simple());
                     let path = layout::data_path(id, rewrite.day, &name)?;
                     let writer = DataFileWriter::create(&layout.local(&path), schema, rows_each, times)?;
+                    let writer = writer.with_sidecar(layout.sidecar(&path), rows_each);
                     (path, writer, rows_each)
                 }
             };

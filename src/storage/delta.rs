@@ -5,8 +5,12 @@
 //! same number twice. No table handle is kept: one that lives through many commits gets slower with each, so every
 //! commit opens the log anew, from its last checkpoint.
 
+use std::collections::HashMap;
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
 
 use deltalake_core::DeltaTable;
 use deltalake_core::DeltaTableError;
@@ -95,6 +99,23 @@ impl FileRecord {
 #[derive(Clone, Debug)]
 pub(crate) struct Tables {
     store: Arc<dyn ObjectStore>,
+    /// What is known of the tables, where nobody else writes and each look at the store takes its time.
+    known: Option<Arc<Mutex<Known>>>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// The tables that were there at first.
+    listed: Option<HashSet<String>>,
+    /// The newest versions that were read or made.
+    newest: HashMap<String, u64>,
+}
+
+/// A file, and the least and greatest number of its events, or wider.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Numbered {
+    pub file: DataFile,
+    pub seqs: (i64, i64),
 }
 
 /// A table as its log has it at one version.
@@ -108,7 +129,39 @@ pub(crate) struct LoadedTable {
 impl Tables {
     /// The tables in a lake's object store, one folder each.
     pub(crate) fn new(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store }
+        Self { store, known: None }
+    }
+
+    /// The same of a store that is far away and that nobody else writes to.
+    pub(crate) fn far_and_alone(store: Arc<dyn ObjectStore>) -> Self {
+        Self { store, known: Some(Arc::default()) }
+    }
+
+    fn known(&self) -> Option<MutexGuard<'_, Known>> {
+        Some(self.known.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn note(&self, definition: &str, version: u64) {
+        if let Some(mut known) = self.known() {
+            let newest = known.newest.entry(definition.to_owned()).or_default();
+            *newest = version.max(*newest);
+        }
+    }
+
+    /// The definitions that [`Tables::list`] would name, or more.
+    pub(crate) async fn made(&self) -> Result<HashSet<String>> {
+        let remembered = self.known().and_then(|known| {
+            let listed = known.listed.as_ref()?;
+            Some(listed.iter().chain(known.newest.keys()).cloned().collect())
+        });
+        if let Some(made) = remembered {
+            return Ok(made);
+        }
+        let made: HashSet<String> = self.list().await?.into_iter().collect();
+        if let Some(mut known) = self.known() {
+            known.listed = Some(made.clone());
+        }
+        Ok(made)
     }
 
     /// The definitions that have a folder in the lake; most of them have a table.
@@ -123,8 +176,21 @@ impl Tables {
 
     /// The table of a definition as it is now, if it has one.
     pub(crate) async fn load(&self, definition: &str) -> Result<Option<LoadedTable>> {
+        let table = self.load_at(definition, None).await?;
+        if let Some(table) = &table {
+            self.note(definition, table.version());
+        }
+        Ok(table)
+    }
+
+    /// The table as it was at a version; none when its log does not tell any more.
+    async fn load_version(&self, definition: &str, version: u64) -> Option<LoadedTable> {
+        self.load_at(definition, Some(version)).await.ok().flatten()
+    }
+
+    async fn load_at(&self, definition: &str, version: Option<u64>) -> Result<Option<LoadedTable>> {
         let log = self.log(definition)?;
-        match Box::pin(DeltaTableState::try_new(&log, None)).await {
+        match Box::pin(DeltaTableState::try_new(&log, version)).await {
             Ok(state) => Ok(Some(LoadedTable { definition: definition.to_owned(), log, state })),
             Err(DeltaTableError::NotATable(_)) => Ok(None),
             Err(error) => {
@@ -133,8 +199,56 @@ impl Tables {
         }
     }
 
+    /// What the newest version of a table says of the numbers in some files; of those that it has no longer, nothing.
+    pub(crate) async fn numbered(&self, definition: &str, files: Vec<DataFile>) -> Result<Vec<Numbered>> {
+        let table = if files.is_empty() { None } else { self.load(definition).await? };
+        let known = table.map(|table| table.numbered()).transpose()?.unwrap_or_default();
+        let known: HashMap<String, (i64, i64)> =
+            known.into_iter().map(|one| (one.file.path, one.seqs)).collect();
+        let seqs = |file: &DataFile| known.get(&file.path).copied().unwrap_or((i64::MIN, i64::MAX));
+        Ok(files.into_iter().map(|file| Numbered { seqs: seqs(&file), file }).collect())
+    }
+
+    /// The files of a table when it first had all its events of batches up to this one; none when its log does not
+    /// reach so far back.
+    pub(crate) async fn at_batch(&self, definition: &str, batch: i64) -> Result<Option<Vec<Numbered>>> {
+        let Some(newest) = self.load(definition).await? else { return Ok(None) };
+        let end = newest.version() + 1;
+        drop(newest);
+        // Versions rise with their batches; those before the first that the log tells of count as before all.
+        let beyond = self.first_version(definition, end, |last| last > batch).await?;
+        let Some(before) = beyond.checked_sub(1) else { return Ok(None) };
+        let Some(table) = self.load_version(definition, before).await else { return Ok(None) };
+        let last = table.last_batch().await?.unwrap_or(0);
+        let first = self.first_version(definition, before, |other| other >= last).await?;
+        let table = if first == before { Some(table) } else { self.load_version(definition, first).await };
+        table.map(|table| table.numbered()).transpose()
+    }
+
+    /// The first version before `end` whose last batch is as wanted; `end` if none is.
+    async fn first_version(
+        &self,
+        definition: &str,
+        end: u64,
+        is_wanted: impl Fn(i64) -> bool,
+    ) -> Result<u64> {
+        let (mut low, mut high) = (0, end);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let last = match self.load_version(definition, middle).await {
+                Some(table) => table.last_batch().await?,
+                None => None,
+            };
+            if last.is_some_and(&is_wanted) { high = middle } else { low = middle + 1 }
+        }
+        Ok(low)
+    }
+
     /// Whether a table has a version after this one.
     pub(crate) async fn has_newer(&self, definition: &str, version: u64) -> Result<bool> {
+        if let Some(known) = self.known() {
+            return Ok(known.newest.get(definition).is_some_and(|newest| *newest > version));
+        }
         self.has(definition, version + 1).await
     }
 
@@ -279,6 +393,11 @@ impl Tables {
             .into_prepared_commit_future()
             .await?;
         let committed = Box::pin(prepared.into_future()).await?;
+        // A bucket's word is not enough.
+        if !self.has(definition, committed.version).await.unwrap_or(false) {
+            return Err(DeltaTableError::generic("a commit that was reported as done is not there"));
+        }
+        self.note(definition, committed.version);
         if committed.version > 0 && committed.version.is_multiple_of(CHECKPOINT_EVERY) {
             // A checkpoint only makes opening faster, and the next one will be tried again.
             let _ = checkpoint(log, committed.version).await;
@@ -308,6 +427,11 @@ impl LoadedTable {
 
     /// The files that are there at this version, ordered by day, then path.
     pub(crate) fn files(&self) -> Result<Vec<DataFile>> {
+        Ok(self.numbered()?.into_iter().map(|one| one.file).collect())
+    }
+
+    /// The same with the numbers of their events.
+    pub(crate) fn numbered(&self) -> Result<Vec<Numbered>> {
         let mut files = Vec::new();
         for file in self.state.log_data().iter() {
             let path = layout::in_lake(&self.definition, &file.path());
@@ -320,10 +444,13 @@ impl LoadedTable {
                     ))
                 },
             )?;
-            let FileStats { rows, persons, times, .. } = stats::of_log_entry(file.stats(), day);
-            files.push(DataFile { path, bytes: file.size().unsigned_abs(), rows, day, persons, times });
+            let FileStats { rows, persons, times, json } = stats::of_log_entry(file.stats(), day);
+            let file = DataFile { path, bytes: file.size().unsigned_abs(), rows, day, persons, times };
+            files.push(Numbered { file, seqs: stats::numbers(&json) });
         }
-        files.sort_by(|a, b| (a.day, &a.path).cmp(&(b.day, &b.path)));
+        files.sort_by(|Numbered { file: a, .. }, Numbered { file: b, .. }| {
+            (a.day, &a.path).cmp(&(b.day, &b.path))
+        });
         Ok(files)
     }
 
@@ -372,7 +499,7 @@ fn remove(definition: &str, file: &DataFile, data_change: bool, now: Micros) -> 
     }))
 }
 
-fn partition(day: Day) -> Result<std::collections::HashMap<String, Option<String>>> {
+fn partition(day: Day) -> Result<HashMap<String, Option<String>>> {
     Ok([(DAY.to_owned(), Some(layout::day_text(day)?))].into())
 }
 

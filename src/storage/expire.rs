@@ -11,8 +11,10 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::storage::DataFile;
 use crate::storage::Storage;
+use crate::storage::catalog::Removal;
 use crate::storage::layout;
 use crate::time::Day;
+use crate::time::MICROS_PER_MILLI;
 use crate::time::Micros;
 
 /// How long events of a definition are kept.
@@ -89,6 +91,9 @@ impl Storage {
         if kept.is_empty() {
             return Ok(expired);
         }
+        // As it is shown, so that whoever is told of it can ask about it.
+        let at = self.config.clock.now().0.div_euclid(MICROS_PER_MILLI) * MICROS_PER_MILLI;
+        let removal = Removal { at: Micros(at), last_seq: self.last_seq() };
         self.flush().await?;
         let _turn = self.compacting.lock().await;
         let now = self.config.clock.now();
@@ -101,6 +106,7 @@ impl Storage {
             if old.is_empty() {
                 continue;
             }
+            self.catalog.note_removal(&id, removal)?;
             let _no_batch = self.committing.lock().await;
             if !self.tables.replace(&table.definition, &old, &[], true, now).await? {
                 return Err(Error::conflict(format!(

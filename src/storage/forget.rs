@@ -19,6 +19,7 @@ use arrow::datatypes::Int64Type;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Serialize;
+use tokio::runtime::Handle;
 
 use crate::error::Context;
 use crate::error::Error;
@@ -73,30 +74,52 @@ impl Storage {
     /// `NotFound` when there is no such person. After any other failure the same call goes on, and so does
     /// [`Storage::resume_forgetting`].
     pub async fn forget(self: &Arc<Self>, person: PersonId) -> Result<Receipt> {
+        let receipts = self.forget_all(&[person]).await?;
+        receipts.into_iter().next().ok_or_else(|| Error::internal(broken_off()))
+    }
+
+    /// [`Storage::forget`] of several, whose events leave the files together; a receipt for each, with what was removed
+    /// of all.
+    pub async fn forget_all(self: &Arc<Self>, asked: &[PersonId]) -> Result<Vec<Receipt>> {
         self.writer()?;
         let known = self.persons();
-        let person = known.resolve(person);
-        let members = known.aliases().members(person);
-        let is_known = known.contains(person);
+        let mut persons: Vec<PersonId> = asked.iter().map(|one| known.resolve(*one)).collect();
+        persons.sort_unstable();
+        persons.dedup();
+        let of = |person: &PersonId| known.aliases().members(*person);
+        let mut members: Vec<PersonId> = persons.iter().flat_map(of).collect();
+        members.sort_unstable();
+        let is_known: Vec<bool> = persons.iter().map(|one| known.contains(*one)).collect();
+        let merged: Vec<Vec<i64>> = persons
+            .iter()
+            .map(|one| of(one).into_iter().filter(|other| other != one).map(|other| other.0).collect())
+            .collect();
         drop(known);
         let begun = self.config.clock.now();
-        let (request, resumed) = self.catalog.begin_forgetting(person, begun)?;
-        if !is_known && !resumed {
-            return Err(Error::not_found(format!("there is no person {person}")));
+        let mut requests = Vec::with_capacity(persons.len());
+        let mut resumed = false;
+        for (person, is_known) in persons.iter().zip(&is_known) {
+            let (request, again) = self.catalog.begin_forgetting(*person, begun)?;
+            if !is_known && !again {
+                return Err(Error::not_found(format!("there is no person {person}")));
+            }
+            requests.push(request);
+            resumed |= again;
         }
         self.reached(Step::Asked)?;
         self.flush().await?;
-        let mut receipt = Receipt { request, person_id: person.0, ..Receipt::default() };
-        receipt.merged = members.iter().map(|one| one.0).filter(|one| *one != person.0).collect();
-        receipt.begun = begun.export_form().to_string();
+        let mut receipt = Receipt { begun: begun.export_form().to_string(), ..Receipt::default() };
         let _turn = self.compacting.lock().await;
         let mut gone = Vec::new();
         for (id, definition, files) in self.files_of(&members).await?.0 {
             let storage = Arc::clone(self);
             let (of, old, gone_ids) = (Arc::clone(&definition), files.clone(), members.clone());
             let writing = self.mark.begin()?;
+            let copies = self.lake.fetch(files.iter().map(|file| file.path.clone()).collect()).await?;
             let work = move || storage.without(&of, &old, &gone_ids);
             let (new, events) = tokio::task::spawn_blocking(work).await.internal(broken_off)??;
+            drop(copies);
+            self.lake.ship(&new).await?;
             self.reached(Step::Rewritten)?;
             if events > 0 {
                 let _no_batch = self.committing.lock().await;
@@ -111,13 +134,16 @@ impl Storage {
                 receipt.events.insert(id, events);
                 gone.extend(files);
             } else {
-                new.iter().try_for_each(|file| object::remove_file(&self.layout.local(&file.path)))?;
+                for file in &new {
+                    self.lake.remove(&file.path).await?;
+                }
             }
             writing.done();
         }
         for file in &gone {
-            object::remove_file(&self.layout.local(&file.path))?;
+            self.lake.remove(&file.path).await?;
         }
+        self.index.forget(gone.iter().map(|file| file.path.as_str()));
         {
             let _no_batch = self.committing.lock().await;
             // What an earlier try replaced is known by nobody but the logs.
@@ -134,21 +160,28 @@ impl Storage {
         let names = self.catalog.names_of(&members)?;
         receipt.identifiers = names.len() as u64;
         receipt.refused_rows = self.catalog.remove_rows_about(&members, &names)?;
-        if is_known {
-            self.change_people(move |people| people.delete(person)).await?;
+        let there: Vec<PersonId> =
+            persons.iter().zip(&is_known).filter(|(_, known)| **known).map(|(one, _)| *one).collect();
+        if !there.is_empty() {
+            self.change_people(move |people| people.delete_all(&there)).await?;
         }
         self.catalog.overwrite_deleted()?;
         let (left, checked) = self.files_of(&members).await?;
         if let Some((id, ..)) = left.first() {
             return Err(Error::internal(format!(
-                "events of person {person} are still in \"{id}\" after they were removed; ask for it again"
+                "events of somebody who is forgotten are still in \"{id}\" after they were removed; ask for it again"
             )));
         }
         receipt.files_checked = checked;
         receipt.done = self.config.clock.now().export_form().to_string();
-        let text = serde_json::to_string(&receipt).internal(|| "could not write the receipt".to_owned())?;
-        self.catalog.finish_forgetting(request, self.config.clock.now(), &text)?;
-        Ok(receipt)
+        let mut receipts = Vec::with_capacity(persons.len());
+        for ((person, request), merged) in persons.iter().zip(requests).zip(merged) {
+            let own = Receipt { request, person_id: person.0, merged, ..receipt.clone() };
+            let text = serde_json::to_string(&own).internal(|| "could not write the receipt".to_owned())?;
+            self.catalog.finish_forgetting(request, self.config.clock.now(), &text)?;
+            receipts.push(own);
+        }
+        Ok(receipts)
     }
 
     /// Goes on with what a stop has left half forgotten.
@@ -166,10 +199,11 @@ impl Storage {
         Ok(())
     }
 
-    /// The files that hold events of persons, by definition; and how many were read to know.
+    /// The files that hold events of persons (in order of their ids), by definition; and how many were read to know.
     async fn files_of(self: &Arc<Self>, persons: &[PersonId]) -> Result<(Vec<Holding>, u64)> {
         let snapshot = self.snapshot().await?;
         let (storage, persons) = (Arc::clone(self), persons.to_vec());
+        let runtime = Handle::current();
         let work = move || {
             let within = |file: &DataFile, one: &PersonId| (file.persons.0..=file.persons.1).contains(&one.0);
             let may = |file: &&DataFile| {
@@ -180,6 +214,7 @@ impl Storage {
                 let files: Vec<DataFile> = table.files.iter().filter(may).cloned().collect();
                 read += files.len() as u64;
                 let held = pool::run(storage.config.threads, files, |file| {
+                    let _copy = runtime.block_on(storage.lake.fetch(vec![file.path.clone()]))?;
                     Ok((storage.count_of(&file, &persons)? > 0).then_some(file))
                 })?;
                 let files: Vec<DataFile> = held.into_iter().flatten().collect();
@@ -203,7 +238,7 @@ impl Storage {
         for rows in builder.with_projection(mask).build().unavailable(doing)? {
             let rows = rows.unavailable(doing)?;
             let ids = rows.column(0).as_primitive::<Int64Type>().values();
-            count += ids.iter().filter(|id| persons.contains(&PersonId(**id))).count() as u64;
+            count += ids.iter().filter(|id| persons.binary_search(&PersonId(**id)).is_ok()).count() as u64;
         }
         Ok(count)
     }
@@ -224,7 +259,8 @@ impl Storage {
             let rows = usize::try_from(file.rows).unwrap_or(usize::MAX);
             let inputs = [self.layout.local(&file.path)];
             let (schema, times) = shape::of_files(columns.file_schema(), &inputs)?;
-            let mut writer = DataFileWriter::create(&local, &schema, rows, times)?;
+            let writer = DataFileWriter::create(&local, &schema, rows, times)?;
+            let mut writer = writer.with_sidecar(self.layout.sidecar(&path), rows);
             let mut kept = 0;
             merge::merge(&inputs, &schema, |rows: &RecordBatch| {
                 let others = others(rows, persons)?;
@@ -248,7 +284,8 @@ fn others(rows: &RecordBatch, persons: &[PersonId]) -> Result<RecordBatch> {
     let doing = || "could not leave out the events of a person".to_owned();
     let ids = rows.column_by_name(PERSON_ID).ok_or_else(|| Error::internal(doing()))?;
     let ids = ids.as_primitive::<Int64Type>().values();
-    let keep: BooleanArray = ids.iter().map(|id| Some(!persons.contains(&PersonId(*id)))).collect();
+    let keep: BooleanArray =
+        ids.iter().map(|id| Some(persons.binary_search(&PersonId(*id)).is_err())).collect();
     filter_record_batch(rows, &keep).internal(doing)
 }
 

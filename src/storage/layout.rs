@@ -9,6 +9,7 @@
 //! log/<n>.log                                       events that are safe and not in the lake yet, from record n on
 //! lake/<definition>/_delta_log/                     the Delta log of one definition
 //! lake/<definition>/day=YYYY-MM-DD/<name>.parquet   its events of one UTC day
+//! index/<definition>/day=YYYY-MM-DD/<name>.idx     what is known of the data file of that name, made from it
 //! spill/                                            what running queries could not keep in memory
 //! state/history                                     what was typed at the prompt
 //! ```
@@ -29,6 +30,8 @@ use crate::time::Day;
 pub const LOG_FOLDER: &str = "_delta_log";
 /// What the name of a data file ends with.
 const DATA_SUFFIX: &str = ".parquet";
+/// What the name of a sidecar ends with.
+const SIDECAR_SUFFIX: &str = ".idx";
 /// What the names of files in memory begin with, and no others.
 const BUFFER_PREFIX: &str = "buffer-";
 /// Days from 0001-01-01 to 1970-01-01, counted as chrono does.
@@ -96,6 +99,18 @@ impl Layout {
         self.root.join("state").join("history")
     }
 
+    /// The sidecars of data files.
+    pub fn index(&self) -> PathBuf {
+        self.root.join("index")
+    }
+
+    /// The sidecar of a data file of the lake; on the local disk, wherever the lake is. None for what is no data file.
+    pub(crate) fn sidecar(&self, path: &str) -> Option<PathBuf> {
+        let mut local = self.index();
+        local.extend(format!("{}{SIDECAR_SUFFIX}", path.strip_suffix(DATA_SUFFIX)?).split('/'));
+        Some(local)
+    }
+
     /// A path of the lake's object store on the local disk.
     pub fn local(&self, path: &str) -> PathBuf {
         let mut local = self.lake();
@@ -113,6 +128,11 @@ pub fn data_path(definition: &str, day: Day, name: &str) -> Result<String> {
 /// lake yet.
 pub(crate) fn buffer_path(definition: &str, day: Day, number: u64) -> Result<String> {
     data_path(definition, day, &format!("{BUFFER_PREFIX}{number:012}"))
+}
+
+/// The path of a file that is in memory alone: what was there, at some moment, of a file that has more now.
+pub(crate) fn past_path(definition: &str, day: Day) -> Result<String> {
+    data_path(definition, day, &format!("{BUFFER_PREFIX}past-{}", uuid::Uuid::new_v4().simple()))
 }
 
 /// Whether a path in the lake's object store is that of a buffer, which is in memory alone.
@@ -142,6 +162,12 @@ pub fn is_data_file(path: &str) -> bool {
     let mut parts = path.split('/').skip(1);
     let day = parts.next().and_then(|part| part.strip_prefix("day=")).and_then(parse_day);
     day.is_some() && parts.next().is_some_and(|name| name.ends_with(DATA_SUFFIX)) && parts.next().is_none()
+}
+
+/// The data file that a sidecar belongs to, by the names of its folders and its own.
+pub(crate) fn data_of_sidecar(definition: &str, day: &str, name: &str) -> Option<String> {
+    let stem = name.strip_suffix(SIDECAR_SUFFIX)?;
+    Some(format!("{definition}/{day}/{stem}{DATA_SUFFIX}"))
 }
 
 /// A day as partitions spell it. Years have four digits there, so a day outside 0001..=9999 is refused.

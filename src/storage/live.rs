@@ -30,7 +30,7 @@ use crate::storage::wal::Wal;
 #[derive(Debug)]
 pub(crate) struct Log {
     wal: Wal,
-    /// Why it takes nothing more: something was decided and may not be in the log.
+    /// Why it takes nothing more: it has events that nothing shows.
     broken: Option<String>,
 }
 
@@ -69,8 +69,8 @@ pub(crate) fn replay(
 pub struct Turn<'a> {
     storage: &'a Storage,
     log: MutexGuard<'a, Log>,
-    /// Ids were remembered that are not in the log yet.
-    decided: bool,
+    /// Ids that were remembered and are not in the log yet.
+    decided: Vec<(u128, u64)>,
 }
 
 impl Storage {
@@ -83,7 +83,7 @@ impl Storage {
         self.writer()?;
         let log = self.log()?;
         log.usable()?;
-        Ok(Turn { storage: self, log, decided: false })
+        Ok(Turn { storage: self, log, decided: Vec::new() })
     }
 
     pub(crate) fn log(&self) -> Result<MutexGuard<'_, Log>> {
@@ -100,7 +100,7 @@ impl Storage {
 
 impl Log {
     pub(crate) fn usable(&self) -> Result<()> {
-        match &self.broken {
+        match self.broken.as_deref().or(self.wal.failure()) {
             None => Ok(()),
             Some(why) => Err(Error::unavailable(format!(
                 "no events are taken since the log has failed ({why}); mend that and start again: everything that was \
@@ -130,22 +130,25 @@ impl Turn<'_> {
     /// # Errors
     /// When known ids cannot be read.
     pub fn check(&mut self, key: u128, fingerprint: u64) -> Result<Verdict> {
-        self.decided = true;
-        self.storage.event_ids()?.check_logged(key, fingerprint)
+        let verdict = self.storage.event_ids()?.check_logged(key, fingerprint)?;
+        if verdict == Verdict::New {
+            self.decided.push((key, fingerprint));
+        }
+        Ok(verdict)
     }
 
     /// Logs what was decided: when this returns, it is safe and visible.
     ///
     /// # Errors
-    /// `Unavailable` when the log cannot be written; it takes nothing more then, until the directory is opened again.
+    /// `Unavailable` when the log cannot be written. Unless the disk was full, it takes nothing more then, until the
+    /// directory is opened again.
     pub fn append(mut self, group: LoggedGroup) -> Result<()> {
         if !group.is_empty() {
             let storage = self.storage;
             storage.catalog.note(&group.persons, &group.rejected)?;
             storage.reached(Step::Noted)?;
             let bytes = group.encode()?;
-            let record = self.log.wal.append(&bytes)?;
-            storage.reached(Step::Logged)?;
+            // The catalog knows them, whatever becomes of their events.
             if !group.persons.is_empty() {
                 let mut held = storage.persons.write().unwrap_or_else(PoisonError::into_inner);
                 let persons: &mut Persons = Arc::make_mut(&mut held);
@@ -153,10 +156,15 @@ impl Turn<'_> {
                     persons.add(person, identifiers);
                 }
             }
+            let record = self.log.wal.append(&bytes)?;
+            self.decided.clear();
+            self.log.broken = Some("events are in the log, and could not be shown".to_owned());
+            storage.reached(Step::Logged)?;
             storage.last_seq.fetch_max(group.last_seq, Ordering::AcqRel);
             storage.buffers.append(record, group.events)?;
+            self.log.broken = None;
         }
-        self.decided = false;
+        self.decided.clear();
         Ok(())
     }
 }
@@ -164,8 +172,9 @@ impl Turn<'_> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         // The ids of events that are not in the log must not make their next coming a duplicate.
-        if self.decided {
-            self.log.broken.get_or_insert_with(|| "events were decided and not logged".to_owned());
+        let decided = std::mem::take(&mut self.decided);
+        if let (false, Ok(mut ids)) = (decided.is_empty(), self.storage.event_ids()) {
+            ids.unlogged(decided);
         }
     }
 }

@@ -19,6 +19,7 @@ mod backup;
 mod buffer;
 mod commit;
 mod compact;
+mod copy;
 mod delta;
 mod delta_schema;
 mod durable;
@@ -26,6 +27,7 @@ mod expire;
 mod flush;
 mod forget;
 mod keys;
+mod lake;
 mod live;
 mod merge;
 mod object;
@@ -37,8 +39,10 @@ mod pool;
 mod record;
 mod recover;
 mod shape;
+mod sidecar;
 mod stats;
 mod store;
+mod travel;
 mod vacuum;
 mod verify;
 mod view;
@@ -49,6 +53,8 @@ pub mod catalog;
 pub mod event_ids;
 pub mod layout;
 pub mod lock;
+#[doc(hidden)]
+pub mod probe;
 pub mod snapshot;
 pub mod steps;
 
@@ -78,12 +84,20 @@ pub use record::LoggedGroup;
 #[cfg(test)]
 pub(crate) use shape::Times;
 pub(crate) use shape::in_micros;
+pub(crate) use sidecar::Builder as SidecarBuilder;
+pub use sidecar::Head as SidecarHead;
+pub use sidecar::Index;
+pub use sidecar::Indexed;
+pub use sidecar::Passed;
+pub use sidecar::Sidecar;
 pub use snapshot::DataFile;
 pub use snapshot::Snapshot;
 pub use snapshot::TableFiles;
 pub use snapshot::TableTotals;
 pub use store::Storage;
 pub use store::StorageConfig;
+pub use travel::AsOf;
+pub use travel::Moment;
 pub use verify::Verified;
 
 #[cfg(test)]

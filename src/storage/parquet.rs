@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::path::PathBuf;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::DataType;
@@ -28,7 +29,9 @@ use crate::schema::OCCURRED_TIME;
 use crate::schema::PERSON_ID;
 use crate::schema::SEQ;
 use crate::schema::SESSION_ID;
+use crate::storage::keys::SortKeys;
 use crate::storage::shape::Times;
+use crate::storage::sidecar;
 use crate::storage::stats;
 use crate::storage::stats::FileStats;
 
@@ -53,6 +56,8 @@ pub(crate) struct DataFileWriter {
     writer: ArrowWriter<File>,
     schema: SchemaRef,
     times: Times,
+    /// Its sidecar in the making, and where that will be.
+    sidecar: Option<(sidecar::Builder, PathBuf)>,
 }
 
 /// A data file that will survive a power loss (its name will once its folder is synced).
@@ -74,11 +79,20 @@ impl DataFileWriter {
             .with_skip_arrow_metadata(true);
         let writer =
             ArrowWriter::try_new_with_options(file, SchemaRef::clone(&schema), options).internal(doing)?;
-        Ok(Self { writer, schema, times })
+        Ok(Self { writer, schema, times, sidecar: None })
+    }
+
+    /// The same with a sidecar at `path`, if there is one, for about so many rows.
+    pub(crate) fn with_sidecar(mut self, path: Option<PathBuf>, rows: usize) -> Self {
+        self.sidecar = path.map(|path| (sidecar::Builder::new(rows, self.times), path));
+        self
     }
 
     /// Adds rows that follow, in the sort order, those that are there.
     pub(crate) fn write(&mut self, rows: &RecordBatch) -> Result<()> {
+        if let Some((sidecar, _)) = &mut self.sidecar {
+            sidecar.take(&SortKeys::of(rows)?);
+        }
         let rows = self.times.of_rows(rows, &self.schema)?;
         self.writer.write(&rows).unavailable(|| "could not write a data file".to_owned())
     }
@@ -89,6 +103,11 @@ impl DataFileWriter {
         let file = self.writer.inner();
         file.sync_all().unavailable(doing)?;
         let bytes = file.metadata().unavailable(doing)?.len();
+        if let Some((sidecar, path)) = self.sidecar
+            && let Some(sidecar) = sidecar.finish(bytes)
+        {
+            sidecar::write(&path, &sidecar);
+        }
         Ok(WrittenFile { bytes, stats: stats::of_file(&self.schema, &metadata)? })
     }
 }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::sync::PoisonError;
 
+use arrow::datatypes::SchemaRef;
 use rusqlite::Transaction;
 
 use crate::error::Context;
@@ -188,6 +189,16 @@ impl PeopleTx<'_> {
 
     /// Removes a person and all whom it stands for, with everything that is known of them. Its id stays taken.
     pub fn delete(&mut self, id: PersonId) -> Result<()> {
+        self.delete_all(&[id])
+    }
+
+    /// [`PeopleTx::delete`] of several.
+    pub fn delete_all(&mut self, ids: &[PersonId]) -> Result<()> {
+        ids.iter().try_for_each(|id| self.remove(*id))?;
+        self.realias()
+    }
+
+    fn remove(&mut self, id: PersonId) -> Result<()> {
         let change = self.change()?;
         for member in self.members(self.persons.resolve(id))? {
             self.say(profiles::undo_merge(self.tx, member.id, self.now))?;
@@ -200,7 +211,7 @@ impl PeopleTx<'_> {
             }
             self.persons.delete(member.id);
         }
-        self.realias()
+        Ok(())
     }
 
     /// Makes two persons one: the one created first stands for both. `None` when they are one already.
@@ -417,6 +428,11 @@ impl Storage {
     /// The custom attributes that there are.
     pub fn attributes(&self) -> Arc<CustomAttributes> {
         Arc::clone(&self.attributes.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The columns of `persons` that are stored.
+    pub(crate) fn people_schema(&self) -> SchemaRef {
+        crate::storage::people_rows::schema(&self.attributes())
     }
 
     /// The profile of a person, by any id of it.

@@ -245,7 +245,7 @@ fn time() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
-fn schema(attributes: &CustomAttributes) -> SchemaRef {
+pub(crate) fn schema(attributes: &CustomAttributes) -> SchemaRef {
     let text = |name: &str| Field::new(name, DataType::Utf8, true);
     let texts = |name: &str| Field::new_list(name, Field::new("item", DataType::Utf8, true), false);
     let mut fields = vec![

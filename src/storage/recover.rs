@@ -10,8 +10,6 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
-use object_store::ObjectStore;
-
 use crate::error::Context;
 use crate::error::Result;
 use crate::person::CustomAttributes;
@@ -25,6 +23,7 @@ use crate::storage::catalog::Catalog;
 use crate::storage::commit;
 use crate::storage::delta::Tables;
 use crate::storage::event_ids::EventIds;
+use crate::storage::lake::Lake;
 use crate::storage::live;
 use crate::storage::live::Log;
 use crate::storage::live::Replayed;
@@ -36,7 +35,7 @@ use crate::storage::vacuum;
 pub(crate) struct Opened {
     pub lock: Option<DirLock>,
     pub catalog: Catalog,
-    pub store: Arc<dyn ObjectStore>,
+    pub lake: Lake,
     pub tables: Tables,
     pub registry: Registry,
     pub persons: Persons,
@@ -56,15 +55,14 @@ pub(crate) async fn open(config: &StorageConfig, layout: &Layout) -> Result<Open
     let lock = DirLock::acquire(layout.root(), config.clock.now())?;
     let catalog = Catalog::open(&layout.catalog())?;
     let registry = registry(&catalog, true)?;
-    object::create_folder(&layout.lake())?;
+    let lake = Lake::of_writer(layout, &catalog, config.lake.as_deref()).await?;
     object::create_folder(&layout.ids())?;
-    let store = object::open_local(&layout.lake())?;
-    let tables = Tables::new(Arc::clone(&store));
+    let tables = lake.tables_of_writer();
 
     commit::roll_forward(&catalog, &tables, &registry, &config.clock).await?;
     let mark = layout.writing();
     if mark.try_exists().unavailable(|| format!("could not look for \"{}\"", mark.display()))? {
-        vacuum::sweep(layout, &tables, config.grace, config.clock.now(), &HashSet::new()).await?;
+        vacuum::sweep(&lake, &tables, config.grace, config.clock.now(), &HashSet::new()).await?;
         object::remove_file(&mark)?;
     }
     let mut event_ids = EventIds::open(&layout.ids(), &catalog.id_runs()?, config.event_id_memory)?;
@@ -75,7 +73,7 @@ pub(crate) async fn open(config: &StorageConfig, layout: &Layout) -> Result<Open
     Ok(Opened {
         lock: Some(lock),
         catalog,
-        store,
+        lake,
         tables,
         registry,
         persons,
@@ -90,14 +88,14 @@ pub(crate) async fn open(config: &StorageConfig, layout: &Layout) -> Result<Open
 fn open_for_reading(layout: &Layout) -> Result<Opened> {
     let catalog = Catalog::open_read_only(&layout.catalog())?;
     let registry = registry(&catalog, false)?;
-    let store = object::open_local(&layout.lake())?;
-    let tables = Tables::new(Arc::clone(&store));
+    let lake = Lake::of_reader(layout, &catalog)?;
+    let tables = Tables::new(Arc::clone(lake.store()));
     // Persons are read with the first snapshot, after the files that need them.
     let attributes = catalog.load_attributes()?;
     Ok(Opened {
         lock: None,
         catalog,
-        store,
+        lake,
         tables,
         registry,
         persons: Persons::default(),

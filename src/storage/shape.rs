@@ -73,6 +73,14 @@ impl Times {
         Ok(Self::Millis)
     }
 
+    /// In what the column of times of a file holds them.
+    pub(crate) fn of_field(field: &Field) -> Self {
+        match field.data_type() {
+            DataType::Timestamp(TimeUnit::Millisecond, _) => Self::Millis,
+            _ => Self::Micros,
+        }
+    }
+
     /// The columns of a file with such times.
     pub(crate) fn schema(self, rows: &SchemaRef) -> SchemaRef {
         match self {

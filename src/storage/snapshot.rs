@@ -6,6 +6,8 @@ use std::sync::Arc;
 use crate::person::Persons;
 use crate::schema::Definition;
 use crate::schema::Registry;
+use crate::storage::Index;
+use crate::storage::Indexed;
 use crate::storage::People;
 use crate::time::Day;
 use crate::time::Micros;
@@ -19,6 +21,8 @@ pub struct Snapshot {
     pub people: People,
     /// By definition id; every definition except templates, also those without files.
     pub tables: BTreeMap<String, Arc<TableFiles>>,
+    /// What is known of files without reading them.
+    pub index: Arc<Index>,
 }
 
 /// The files of one definition.
@@ -54,6 +58,8 @@ pub struct TableTotals {
     pub files: u64,
     pub rows: u64,
     pub bytes: u64,
+    /// What is beside those files; filled in by whoever can look.
+    pub indexed: Indexed,
 }
 
 impl TableFiles {
@@ -69,6 +75,7 @@ impl TableFiles {
             files: self.files.len() as u64,
             rows: self.files.iter().map(|file| file.rows).sum(),
             bytes: self.files.iter().map(|file| file.bytes).sum(),
+            indexed: Indexed::default(),
         })
     }
 }

@@ -22,6 +22,7 @@ use crate::error::Result;
 use crate::schema::EVENT_ID;
 use crate::schema::OCCURRED_TIME;
 use crate::schema::PERSON_ID;
+use crate::schema::SEQ;
 use crate::schema::SESSION_ID;
 use crate::time::Day;
 use crate::time::MICROS_PER_DAY;
@@ -98,6 +99,13 @@ pub(crate) fn of_log_entry(json: Option<String>, day: Day) -> FileStats {
         ),
         json,
     }
+}
+
+/// The least and greatest number of the events of a file, as its log entry says, or as wide as can be.
+pub(crate) fn numbers(json: &str) -> (i64, i64) {
+    let parsed: Value = serde_json::from_str(json).unwrap_or_default();
+    let bound = |which: &str| parsed.get(which).and_then(|values| values.get(SEQ)).and_then(Value::as_i64);
+    (bound("minValues").unwrap_or(i64::MIN), bound("maxValues").unwrap_or(i64::MAX))
 }
 
 /// The bounds of one column over all row groups.

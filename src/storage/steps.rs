@@ -27,6 +27,8 @@ pub enum Step {
     Logged,
     /// Events of the log are in the lake, and still in the log.
     Flushed,
+    /// Events about persons are stored, and still in the outbox.
+    Told,
     /// It is noted that a person is to be forgotten.
     Asked,
 }

@@ -19,12 +19,14 @@ use crate::person::CustomAttributes;
 use crate::person::Persons;
 use crate::schema::Definition;
 use crate::schema::Registry;
+use crate::storage::Index;
 use crate::storage::Layout;
 use crate::storage::TableTotals;
 use crate::storage::buffer::Buffers;
 use crate::storage::catalog::Catalog;
 use crate::storage::delta::Tables;
 use crate::storage::event_ids::EventIds;
+use crate::storage::lake::Lake;
 use crate::storage::live::HeldLog;
 use crate::storage::lock::DirLock;
 use crate::storage::overlay::Overlay;
@@ -67,6 +69,8 @@ pub struct StorageConfig {
     pub clock: SharedClock,
     /// A file of the log that has grown to this size is followed by another.
     pub log_segment_bytes: u64,
+    /// `s3://bucket/prefix` for a lake in a bucket; needed only when the data directory is made, which remembers it.
+    pub lake: Option<String>,
     /// Told about each step of writing; for tests.
     pub steps: Option<Arc<dyn Steps>>,
     /// The disk under the log; for tests.
@@ -85,6 +89,7 @@ impl StorageConfig {
             event_id_memory: EVENT_ID_MEMORY,
             clock,
             log_segment_bytes: LOG_SEGMENT_BYTES,
+            lake: None,
             steps: None,
             medium: None,
         }
@@ -105,9 +110,11 @@ impl StorageConfig {
 pub struct Storage {
     pub(crate) config: StorageConfig,
     pub(crate) layout: Layout,
+    pub(crate) lake: Lake,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) tables: Tables,
     pub(crate) view: View,
+    pub(crate) index: Arc<Index>,
     /// Held by whoever commits a batch, from its first file to its last log entry.
     pub(crate) committing: tokio::sync::Mutex<()>,
     /// Held by whoever rewrites files.
@@ -145,10 +152,12 @@ impl Storage {
         let mark = WritingMark::new(layout.writing());
         let catalog = Arc::new(opened.catalog);
         let people_rows = Arc::new(PeopleRows::new(Arc::clone(&catalog)));
+        let index = Arc::new(Index::new(layout.clone()));
         Ok(Arc::new(Self {
             layout,
             catalog,
-            view: View::new(opened.tables.clone(), config.read_only),
+            view: View::new(opened.tables.clone(), config.read_only, Arc::clone(&index)),
+            index,
             tables: opened.tables,
             committing: tokio::sync::Mutex::default(),
             compacting: tokio::sync::Mutex::default(),
@@ -163,7 +172,8 @@ impl Storage {
             log: opened.log.map(Mutex::new),
             flushing: tokio::sync::Mutex::default(),
             last_seq: AtomicI64::new(opened.last_seq),
-            store: Arc::new(Overlay::new(opened.store)),
+            store: Arc::new(Overlay::new(Arc::clone(opened.lake.store()))),
+            lake: opened.lake,
             event_ids: opened.event_ids.map(Mutex::new),
             _lock: opened.lock,
             config,
@@ -233,7 +243,12 @@ impl Storage {
 
     /// What each definition that has events holds, ordered by id.
     pub async fn totals(&self) -> Result<Vec<TableTotals>> {
-        Ok(self.snapshot().await?.tables.values().filter_map(|table| table.totals()).collect())
+        let snapshot = self.snapshot().await?;
+        let totals = snapshot
+            .tables
+            .values()
+            .filter_map(|table| Some(TableTotals { indexed: self.indexed(table), ..table.totals()? }));
+        Ok(totals.collect())
     }
 
     /// An error unless this is the writer.

@@ -1,6 +1,8 @@
 //! The store as a whole, on a real disk: what is committed is there, once, sorted, and readable by others.
 
 mod crash;
+mod index;
+mod past;
 mod script;
 mod shape;
 
@@ -166,6 +168,7 @@ async fn assert_no_orphans(storage: &Storage) {
         }
     }
     assert_eq!(there, named);
+    index::assert_true(storage, &snapshot);
     assert!(!storage.layout().writing().try_exists().unwrap());
 }
 

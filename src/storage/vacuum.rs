@@ -2,18 +2,14 @@
 //! readers in other processes may still be at them.
 
 use std::collections::HashSet;
-use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
-use crate::error::Context;
 use crate::error::Result;
 use crate::storage::FileRecord;
-use crate::storage::Layout;
 use crate::storage::Storage;
 use crate::storage::delta::Tables;
-use crate::storage::layout;
-use crate::storage::object;
+use crate::storage::lake::Lake;
+use crate::storage::sidecar;
 use crate::time::Micros;
 
 impl Storage {
@@ -36,14 +32,14 @@ impl Storage {
                 held.insert(FileRecord::from_json(json)?.path);
             }
         }
-        sweep(&self.layout, &self.tables, grace, self.config.clock.now(), &held).await
+        sweep(&self.lake, &self.tables, grace, self.config.clock.now(), &held).await
     }
 }
 
 /// Removes every data file that its table neither has nor lost within the time of grace, except those that are `held`.
 /// Nobody may be writing files meanwhile, and all recorded batches must be published or held.
 pub(crate) async fn sweep(
-    layout: &Layout,
+    lake: &Lake,
     tables: &Tables,
     grace: Duration,
     now: Micros,
@@ -59,39 +55,13 @@ pub(crate) async fn sweep(
             let lately = lately.into_iter().filter(|(_, at)| now.0.saturating_sub(at.0) < grace);
             kept.extend(lately.map(|(path, _)| path));
         }
-        for path in data_files(layout, &definition)? {
+        for path in lake.data_files(&definition).await? {
             if !kept.contains(&path) && !held.contains(&path) {
-                object::remove_file(&layout.local(&path))?;
+                lake.remove(&path).await?;
                 removed += 1;
             }
         }
+        sidecar::sweep(lake.layout(), &definition, &kept, held)?;
     }
     Ok(removed)
-}
-
-/// The data files on disk of one definition, as paths in the lake.
-fn data_files(layout: &Layout, definition: &str) -> Result<Vec<String>> {
-    let mut paths = Vec::new();
-    let folder = layout.local(definition);
-    for day in names(&folder)?.into_iter().filter(|name| name != layout::LOG_FOLDER) {
-        for name in names(&folder.join(&day))? {
-            let path = layout::in_lake(definition, &format!("{day}/{name}"));
-            if layout::is_data_file(&path) {
-                paths.push(path);
-            }
-        }
-    }
-    Ok(paths)
-}
-
-fn names(folder: &Path) -> Result<Vec<String>> {
-    let doing = || format!("could not list \"{}\"", folder.display());
-    if !folder.is_dir() {
-        return Ok(Vec::new());
-    }
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder).unavailable(doing)? {
-        names.extend(entry.unavailable(doing)?.file_name().into_string().ok());
-    }
-    Ok(names)
 }

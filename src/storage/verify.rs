@@ -1,7 +1,7 @@
 //! Reads everything that is stored and says what is not as it should be: `milepost verify`.
 //!
 //! What is checked of each data file: it is there, as large as its log says, a whole Parquet file, of as many rows, all
-//! of its day, sorted, within the bounds that queries rely on. And over all of them: no number and no event id comes
+//! of its day, sorted, within the bounds that queries rely on; and its index says what it says. And over all of them: no number and no event id comes
 //! twice, each event's person and id are known, no number is above the last that was given out.
 
 use std::fs;
@@ -12,6 +12,7 @@ use arrow::array::AsArray;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use roaring::RoaringTreemap;
+use tokio::runtime::Handle;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::error::Context;
@@ -44,6 +45,10 @@ pub struct Verified {
     pub events: u64,
     pub bytes: u64,
     pub persons: u64,
+    /// Files with an index beside them.
+    pub indexed: u64,
+    /// What was wrong with indexes, which are removed: they are made anew from their files, and nothing is lost.
+    pub indexes_removed: Vec<String>,
     /// Event ids that are remembered, also of events that are gone.
     pub ids: u64,
     /// What is not as it should be, each in a sentence that names the place.
@@ -60,6 +65,8 @@ struct Seen {
     seqs: RoaringTreemap,
     keys: Vec<u128>,
     faults: Vec<String>,
+    indexed: bool,
+    index_removed: Option<String>,
 }
 
 impl Storage {
@@ -77,6 +84,7 @@ impl Storage {
         // Nobody may replace files or remember ids of events that were not read.
         let _still = (self.compacting.lock().await, self.committing.lock().await);
         let snapshot = self.snapshot().await?;
+        let runtime = Handle::current();
         let work = move || {
             let mut files: Vec<(String, DataFile)> = Vec::new();
             for (id, table) in &snapshot.tables {
@@ -87,6 +95,8 @@ impl Storage {
             let persons = Arc::clone(&snapshot.persons);
             let seen = pool::run(storage.config.threads, files, |(id, file)| {
                 reading(&file.path);
+                // What cannot be fetched is told as what cannot be read.
+                let _copy = runtime.block_on(storage.lake.fetch(vec![file.path.clone()]));
                 Ok(storage.verify_file(&id, &file, &persons))
             })?;
             storage.together(seen, &persons)
@@ -101,6 +111,13 @@ impl Storage {
             seen.faults.push(format!("{}: {error}", file.path));
         }
         seen.faults.truncate(MOST_FAULTS);
+        if seen.faults.is_empty() {
+            match self.verify_sidecar(file) {
+                Ok(removed) => seen.index_removed = removed,
+                Err(error) => seen.faults.push(format!("the index of {}: {error}", file.path)),
+            }
+            seen.indexed = self.index.head(file).is_some();
+        }
         seen
     }
 
@@ -169,6 +186,8 @@ impl Storage {
             found.events += one.rows;
             found.bytes += one.bytes;
             faults.append(&mut one.faults);
+            found.indexed += u64::from(one.indexed);
+            found.indexes_removed.extend(one.index_removed);
             let twice = seqs.intersection_len(&one.seqs);
             if twice > 0 {
                 faults.push(format!("{twice} numbers of events come in two files"));

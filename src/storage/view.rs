@@ -21,6 +21,7 @@ use crate::schema::Definition;
 use crate::schema::Registry;
 use crate::schema::StoredRow;
 use crate::storage::DataFile;
+use crate::storage::Index;
 use crate::storage::People;
 use crate::storage::Snapshot;
 use crate::storage::Storage;
@@ -37,6 +38,7 @@ pub(crate) struct View {
     tables: Tables,
     /// Another process writes.
     foreign: bool,
+    index: Arc<Index>,
     seen: tokio::sync::Mutex<Seen>,
     /// Everything that was handed out and may still be read.
     live: Mutex<Vec<Weak<TableFiles>>>,
@@ -55,8 +57,8 @@ struct Seen {
 }
 
 impl View {
-    pub(crate) fn new(tables: Tables, foreign: bool) -> Self {
-        Self { tables, foreign, seen: tokio::sync::Mutex::default(), live: Mutex::default() }
+    pub(crate) fn new(tables: Tables, foreign: bool, index: Arc<Index>) -> Self {
+        Self { tables, foreign, index, seen: tokio::sync::Mutex::default(), live: Mutex::default() }
     }
 
     /// Lets go of what the last snapshot holds, so that persons can be added in place.
@@ -71,6 +73,13 @@ impl View {
         held.flat_map(|table| table.files.iter().map(|file| file.path.clone()).collect::<Vec<_>>()).collect()
     }
 
+    /// Keeps the files of tables while somebody holds these.
+    pub(crate) fn hold<'a>(&self, tables: impl Iterator<Item = &'a Arc<TableFiles>>) {
+        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        live.retain(|table| table.strong_count() > 0);
+        live.extend(tables.map(Arc::downgrade));
+    }
+
     async fn snapshot(
         &self,
         seen: &mut Seen,
@@ -80,7 +89,7 @@ impl View {
         // Whether the buffers are as they were when the last snapshot was made.
         unchanged: bool,
     ) -> Result<Arc<Snapshot>> {
-        let made: HashSet<String> = self.tables.list().await?.into_iter().collect();
+        let made = self.tables.made().await?;
         let by_id = &seen.by_id;
         let read = stream::iter(registry.iter().cloned())
             .map(|definition| {
@@ -128,7 +137,8 @@ impl View {
         let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
         live.retain(|table| table.strong_count() > 0);
         live.extend(fresh);
-        let snapshot = Arc::new(Snapshot { registry, persons, people, tables });
+        let snapshot =
+            Arc::new(Snapshot { registry, persons, people, tables, index: Arc::clone(&self.index) });
         seen.last = Some(Arc::clone(&snapshot));
         Ok(snapshot)
     }
@@ -234,6 +244,12 @@ impl Storage {
         let mut needed = self.view.live_files();
         needed.extend(seen.buffers.files.values().flatten().map(|file| file.path.clone()));
         self.store.keep(|path| needed.contains(path)).await.internal(could_not_show)
+    }
+
+    /// Frees what was shown of the past to those who ask no more.
+    pub(crate) async fn forget_past_buffers(&self) -> Result<()> {
+        let seen = self.view.seen.lock().await;
+        self.forget_buffers(&seen).await
     }
 
     /// The definitions as the writer has them now.

@@ -30,6 +30,7 @@ use crate::storage::parquet::WrittenFile;
 use crate::storage::pool;
 use crate::storage::shape;
 use crate::storage::shape::Times;
+use crate::storage::sidecar;
 use crate::time::Day;
 use crate::time::MICROS_PER_DAY;
 
@@ -81,9 +82,9 @@ pub(crate) fn write_files(
     if renumber {
         deal_out_seqs(&mut partitions);
     }
-    let paths: Vec<PathBuf> = partitions.iter().map(|partition| layout.local(&partition.path)).collect();
+    let paths: Vec<String> = partitions.iter().map(|partition| partition.path.clone()).collect();
     let folders: BTreeSet<PathBuf> =
-        paths.iter().filter_map(|path| path.parent().map(PathBuf::from)).collect();
+        paths.iter().filter_map(|path| layout.local(path).parent().map(PathBuf::from)).collect();
     for folder in &folders {
         object::create_folder(folder)?;
     }
@@ -99,7 +100,7 @@ pub(crate) fn write_files(
     if written.is_err() {
         for path in &paths {
             // What cannot be removed now is an orphan, which the next start-up removes.
-            let _ = object::remove_file(path);
+            let _ = sidecar::remove_with(layout, path);
         }
     }
     written
@@ -182,7 +183,12 @@ fn write_partition(layout: &Layout, mut partition: Partition<'_>) -> Result<File
     rows.sort_unstable_by_key(|row| row.key);
     let batches: Vec<&RecordBatch> = table.rows.iter().collect();
     let times = Times::that_keep(rows.iter().map(|row| row.key.1));
-    let mut writer = DataFileWriter::create(&layout.local(&path), &table.schema, rows.len(), times)?;
+    let writer = DataFileWriter::create(&layout.local(&path), &table.schema, rows.len(), times)?;
+    // Of an import, whose files are compacted when it is over: where a day has others, this one will not stay.
+    let stays = |one: &PathBuf| {
+        first_seq.is_none() || one.parent().is_none_or(|folder| !folder.try_exists().unwrap_or(true))
+    };
+    let mut writer = writer.with_sidecar(layout.sidecar(&path).filter(stays), rows.len());
     let mut places = Vec::with_capacity(CHUNK_ROWS);
     let mut next_seq = first_seq;
     for chunk in rows.chunks(CHUNK_ROWS) {

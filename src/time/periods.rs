@@ -78,16 +78,24 @@ pub(crate) struct Periods {
     pub(crate) period: Period,
     pub(crate) zone: Zone,
     offsets: HashMap<i64, Option<i64>>,
+    /// The UTC day that was asked for last, and its offset.
+    last: (i64, Option<i64>),
 }
 
 impl Periods {
     pub(crate) fn new(period: Period, zone: Zone) -> Self {
-        Self { period, zone, offsets: HashMap::new() }
+        // No day has this number, so nothing is known yet.
+        Self { period, zone, offsets: HashMap::new(), last: (i64::MAX, None) }
     }
 
     /// The date that the calendar shows at a moment.
     pub(crate) fn day(&mut self, at: Micros) -> Day {
         let utc_day = at.0.div_euclid(MICROS_PER_DAY);
+        if let (last, Some(offset)) = self.last
+            && last == utc_day
+        {
+            return Day::of(Micros(at.0 + offset));
+        }
         let zone = self.zone;
         let offset = *self.offsets.entry(utc_day).or_insert_with(|| {
             let start = Micros(utc_day * MICROS_PER_DAY);
@@ -95,6 +103,7 @@ impl Periods {
             let last = zones::offset_at(Micros(start.0 + MICROS_PER_DAY - 1), zone)?;
             (first == last).then_some(i64::from(first) * 1_000_000)
         });
+        self.last = (utc_day, offset);
         match offset {
             Some(offset) => Day::of(Micros(at.0 + offset)),
             None => zones::local_day(at, zone).unwrap_or(Day::of(at)),

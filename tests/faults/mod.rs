@@ -1,6 +1,7 @@
 //! A bucket of one's own that speaks S3 and STS (moto), and a proxy before it that drops, delays, truncates and lies.
 
 mod exports;
+mod lake;
 
 use std::collections::BTreeMap;
 use std::fmt;

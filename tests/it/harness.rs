@@ -234,6 +234,12 @@ impl Server {
         self.ask("POST", "/v1/sql", &["Content-Type: text/plain"], text)
     }
 
+    /// Ends it without a word, as a power cut does.
+    pub(crate) fn kill(&self) {
+        let sent = Command::new("kill").arg("-KILL").arg(self.child.id().to_string()).status();
+        assert!(sent.unwrap().success());
+    }
+
     /// Asks it to end.
     pub(crate) fn end(&self) {
         end(&self.child);

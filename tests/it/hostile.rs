@@ -169,3 +169,39 @@ fn clients_that_go_away_stop_their_questions() {
     // There is one turn, so this waits until the other question has ended.
     is_served(&server);
 }
+
+/// How many files this process and its children may have open.
+fn open_files() -> usize {
+    let told = std::process::Command::new("sh").args(["-c", "ulimit -n"]).output().unwrap();
+    String::from_utf8(told.stdout).unwrap().trim().parse().unwrap_or(usize::MAX)
+}
+
+#[test]
+fn ten_thousand_connections_are_held_cheaply_and_others_are_served() {
+    let store = Store::with_seats();
+    store.file("data/milepost.toml", "[limits]\nconnections = 12000\nheader_seconds = 300\n");
+    let server = Server::start(&store);
+    is_served(&server);
+    let before = memory(&server);
+    // As many as this machine lets a process have, with some left for the other tests.
+    let wanted = 10_000.min(open_files().saturating_sub(500));
+    let held: Vec<TcpStream> = (0..wanted)
+        .map(|_| {
+            let mut stream = server.connect();
+            stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n").unwrap();
+            stream
+        })
+        .collect();
+    is_served(&server);
+    let each = memory(&server).saturating_sub(before) / u64::try_from(wanted).unwrap();
+    assert!(each < 64 << 10, "{each} bytes a connection");
+    // Whoever goes on is answered.
+    for mut stream in held.iter().step_by(100) {
+        stream.write_all(b"\r\n").unwrap();
+        let mut answer = [0; 15];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200 OK");
+    }
+    drop(held);
+    is_served(&server);
+}

@@ -152,3 +152,100 @@ fn exported(folder: &std::path::Path) -> usize {
     }
     text.lines().filter(|line| line.contains("\"personId\":\"1\"")).count()
 }
+
+#[test]
+fn what_persons_did_is_computed_into_columns_that_follow_every_change() {
+    let store = Store::with_seats();
+    let event = |id: &str, person: &str, days: &str, total: &str| {
+        format!(
+            r#"{{"definitionId":"seatReserved","eventId":"{id}","identifier":{{"type":"EXTERNAL_ID","id":"{person}"}},"occurredTime":"{days}","properties":{{"venueId":1,"total":{total}}}}}"#
+        )
+    };
+    let events = [
+        event("e1", "ana", "2026-01-05T10:00:00Z", "10.5"),
+        event("e2", "ana", "2026-01-06T10:00:00Z", "0.1"),
+        event("e3", "bo", "2026-01-07T10:00:00Z", "0.2"),
+    ];
+    store.file("a.jsonl", events.join("\n"));
+    store.run(["import", "a.jsonl"]).fine();
+    let done = |sql: &str| store.sql(sql).fine();
+    done("CREATE COMPUTED ATTRIBUTE spent AS SUM(total) OF seatReserved");
+    done("CREATE COMPUTED ATTRIBUTE visits AS COUNT OF seatReserved WHERE venueId = 1");
+    done("CREATE COMPUTED ATTRIBUTE laterOnes AS COUNT OF seatReserved WITHOUT FIRST SINCE '2026-01-01'");
+    done("CREATE COMPUTED ATTRIBUTE ofAVisit AS FORMULA (spent / visits)");
+    done(
+        "CREATE SCORE fond AS 5 WHEN DID seatReserved AT LEAST 2 TIMES, -1 WHEN spent < 1, 100 WHEN DID seatReserved IN LAST 7 DAYS",
+    );
+    let columns =
+        "SELECT externalPersonId, spent, visits, laterOnes, ofAVisit, fond FROM persons ORDER BY personId";
+    let heading = "externalPersonId,spent,visits,laterOnes,ofAVisit,fond\n";
+    assert_eq!(rows(&store, columns), format!("{heading}ana,10.6,2,1,5.3,5\nbo,0.2,1,0,0.2,-1\n"));
+
+    // A late event, then a merge and its undoing, then forgetting.
+    store.file("b.jsonl", event("e0", "bo", "2026-01-01T00:00:00Z", "1"));
+    store.run(["import", "b.jsonl"]).fine();
+    assert_eq!(rows(&store, columns), format!("{heading}ana,10.6,2,1,5.3,5\nbo,1.2,2,1,0.6,5\n"));
+    done("MERGE PERSONS 'ana', 'bo'");
+    let one = "SELECT spent, visits, laterOnes, fond FROM persons WHERE spent > 1";
+    assert_eq!(rows(&store, one), "spent,visits,laterOnes,fond\n11.8,4,3,5\n");
+    done("UNMERGE PERSON 'bo'");
+    assert_eq!(rows(&store, columns), format!("{heading}ana,10.6,2,1,5.3,5\nbo,1.2,2,1,0.6,5\n"));
+    let told =
+        done("CREATE SEGMENT spenders AS PERSONS WHERE spent > 10 AND DID seatReserved AT LEAST 2 TIMES");
+    assert!(told.contains("1 person now"), "{told}");
+    done("FORGET PERSON 'ana'");
+    assert_eq!(rows(&store, columns), format!("{heading}bo,1.2,2,1,0.6,5\n"));
+
+    // What is in use stays; what is active is not changed under whoever uses it.
+    let fault = store.sql("DROP COMPUTED ATTRIBUTE visits").fails(2);
+    assert!(fault.contains("the formula \"ofAVisit\" is computed from \"visits\""), "{fault}");
+    let fault = store.sql("DEACTIVATE COMPUTED ATTRIBUTE spent").fails(2);
+    assert!(fault.contains("is computed from \"spent\""), "{fault}");
+    let fault = store.sql("CREATE OR REPLACE COMPUTED ATTRIBUTE laterOnes AS COUNT OF seatReserved").fails(2);
+    assert!(fault.contains("DEACTIVATE COMPUTED ATTRIBUTE laterOnes first"), "{fault}");
+    let fault = store.sql("CREATE PERSON ATTRIBUTE spent INTEGER").fails(2);
+    assert!(fault.contains("take another name"), "{fault}");
+
+    // A score that is stopped keeps its points.
+    assert!(done("DEACTIVATE SCORE fond").contains("stay as they are"));
+    store.file("c.jsonl", event("e9", "bo", "2026-01-02T00:00:00Z", "1"));
+    store.run(["import", "c.jsonl"]).fine();
+    assert_eq!(rows(&store, "SELECT fond, visits FROM persons"), "fond,visits\n5,3\n");
+    done("CREATE COMPUTED ATTRIBUTE early DRAFT AS COUNT OF seatReserved");
+    let shown = rows(&store, "SHOW COMPUTED ATTRIBUTES");
+    assert!(shown.contains("early,draft,INTEGER") && shown.contains("spent,active,DECIMAL"), "{shown}");
+    assert!(rows(&store, "SHOW SCORES").contains("fond,inactive,INTEGER"));
+    store.sql("SELECT early FROM persons").fails(2);
+    assert!(done("ACTIVATE COMPUTED ATTRIBUTE early").contains("1 person has a value"));
+    assert_eq!(rows(&store, "SELECT early FROM persons"), "early\n3\n");
+}
+
+#[test]
+fn a_computed_attribute_that_cannot_be_is_refused_with_the_reason() {
+    let store = Store::with_seats();
+    for (text, said) in [
+        ("x AS COUNT OF seatReservd", "did you mean"),
+        ("x AS SUM(totl) OF seatReserved", "did you mean \"total\"?"),
+        ("x AS SUM(note) OF seatReserved", "SUM is of a Numeric or Decimal property"),
+        ("x AS MIN(note) OF seatReserved", "or of occurredTime"),
+        ("x AS COUNT(DISTINCT seats) OF seatReserved", "is a List"),
+        ("x AS COUNT OF seatReserved IN LAST 8 DAYS", "7, 14, 30, 60 or 90 days"),
+        ("x AS COUNT OF seatReserved SINCE 'June'", "a date such as '2026-06-01'"),
+        ("x AS COUNT OF seatReserved WHERE personId = 1", "personId is no property"),
+        ("x AS COUNT OF seatReserved WHERE startsAt > now()", "changes with time"),
+        ("x AS COUNT OF seatReserved WHERE totl > 1", "totl"),
+        ("firstName AS COUNT OF seatReserved", "take another name"),
+        ("\"a[0]\" AS COUNT OF seatReserved", "without {}[]"),
+        ("x AS FORMULA (x + 1)", "computed from itself"),
+        ("x AS FORMULA (nothing + 1)", "nothing"),
+        ("FROM JSON '{\"name\": \"x\"}'", "one of \"aggregate\", \"formula\" and \"score\""),
+    ] {
+        let fault = store.sql(&format!("CREATE COMPUTED ATTRIBUTE {text}")).fails(2);
+        assert!(fault.contains(said), "{text}: {fault}");
+    }
+    let fault = store.sql("CREATE SCORE x AS 5 WHEN SEQUENCE a THEN b WITHIN 2 DAYS").fails(2);
+    assert!(fault.contains("for segments"), "{fault}");
+    let json =
+        r#"{"name":"x","aggregate":{"function":"count","event":"seatReserved","period":{"last_days":90}}}"#;
+    store.sql(&format!("CREATE COMPUTED ATTRIBUTE FROM JSON '{json}'")).fine();
+}

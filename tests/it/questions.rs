@@ -298,6 +298,49 @@ fn lifecycle_stickiness_sessions_and_paths_on_a_small_history() {
 }
 
 #[test]
+fn a_question_stands_where_a_query_may_and_its_mistakes_have_their_place() {
+    let store = store_of(&[("ana", &[1, 2, 4]), ("bo", &[1]), ("cy", &[2, 3])]);
+    let said = "RETENTION seatReserved THEN seatReserved FOR 1 FROM '2026-06-01' CELLS";
+    assert_eq!(store.rows(&format!("SELECT SUM(returned) FROM ({said}) WHERE period = 1")), ["2"]);
+    let views = format!("CREATE VIEW r AS {said}; SELECT COUNT(*) FROM r");
+    assert_eq!(store.rows(&views).last().map(String::as_str), Some("4"));
+    let both = "WITH s AS (STICKINESS seatReserved), l AS (LIFECYCLE seatReserved) SELECT (SELECT MAX(days) FROM s), (SELECT SUM(new) FROM l)";
+    assert_eq!(store.rows(both), ["3,3"]);
+    let inside = "SELECT externalPersonId FROM persons WHERE personId IN (PERSONS WHERE DID seatReserved AT LEAST 2 TIMES) ORDER BY 1";
+    assert_eq!(store.rows(inside), ["ana", "cy"]);
+    let fault = store.sql("SELECT 1;\nSELECT * FROM (LIFECYCLE seatReserved PER YEAR)").fails(2);
+    assert!(fault.contains("DAY, WEEK or MONTH") && fault.contains("line 2, column 43"), "{fault}");
+    let plan = store.sql("EXPLAIN PATHS FROM seatReserved").fine();
+    assert!(plan.contains("PathsExec: from seatReserved, 3 steps"), "{plan}");
+}
+
+#[test]
+fn the_persons_of_another_question_make_a_segment() {
+    let store = store_of(&[("ana", &[1, 2, 4]), ("bo", &[1]), ("cy", &[2, 3])]);
+    let made = store
+        .sql("CREATE STATIC SEGMENT back AS (RETENTION seatReserved THEN seatReserved PERSONS OF '2026-06-01' PERIOD 1)")
+        .fine();
+    assert!(made.contains("1 person now"), "{made}");
+    assert_eq!(persons(&store, "IN SEGMENT back"), ["ana"]);
+    store
+        .sql("CREATE OR REPLACE STATIC SEGMENT back AS (FUNNEL seatReserved, seatReserved WITHIN 1 DAY LISTING PERSONS REACHING STEP 2)")
+        .fine();
+    assert_eq!(persons(&store, "IN SEGMENT back"), ["ana", "cy"]);
+    assert!(store.rows("SHOW SEGMENTS")[0].starts_with("back,static,"));
+    let fault = store.sql("CREATE STATIC SEGMENT x AS (SELECT 1 AS one)").fails(2);
+    assert!(fault.contains("no column personId"), "{fault}");
+    let fault = store.sql("REFRESH SEGMENT back").fails(2);
+    assert!(fault.contains("static"), "{fault}");
+    store.sql("CREATE SEGMENT live AS PERSONS WHERE DID seatReserved AT LEAST 3 TIMES").fine();
+    let refreshed = store.sql("REFRESH SEGMENTS").fine();
+    assert!(refreshed.contains("1 live segment refreshed: 0 persons entered, 0 left"), "{refreshed}");
+    assert_eq!(
+        store.rows("SELECT segment, COUNT(entered), COUNT(\"left\") FROM system.segment_members GROUP BY 1"),
+        ["live,1,0"]
+    );
+}
+
+#[test]
 fn merged_persons_are_one_in_segments_and_in_every_question() {
     let store = store_of(&[("ana", &[1, 2]), ("bo", &[3]), ("cy", &[1])]);
     store.sql("CREATE SEGMENT two AS LIST ('ana', 'bo')").fine();

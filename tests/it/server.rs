@@ -223,7 +223,14 @@ fn every_door_of_the_published_document_opens() {
             let at = path
                 .replace("{definitionId}", "seatReserved")
                 .replace("{personId}", "1")
-                .replace("{name}", "none");
+                .replace("{name}", "none")
+                .replace("{segmentId}", "9")
+                .replace("{requestId}", "none")
+                .replace("{pushRegistrationId}", "reg-1");
+            if path == "/v1/tail" {
+                // Goes on for ever; it has a test of its own.
+                continue;
+            }
             let told = server.ask(&method.to_uppercase(), &at, &["Content-Type: application/json"], "7");
             let lost = told.status == 405 || told.body.contains("there is nothing at");
             assert!(!lost, "{method} {path}: {told:?}");

@@ -37,7 +37,15 @@ with sync_playwright() as playwright:
     assert stored["verdict"] == "stored", stored
     refused = page.evaluate("pe.track('seatReserved', { venue: 17 }).catch(error => error.message)")
     assert "venue" in refused, refused
+    early = page.evaluate("pe.updatePerson({ firstName: 'Ana' }).catch(error => error.message)")
+    assert "setPerson" in early, early
     page.evaluate("pe.setPerson({ email: 'a.guest@example.net' })")
+    changed = page.evaluate("pe.updatePerson({ firstName: 'Ana', customAttributes: { tier: 'gold' } })")
+    assert changed["status"] == "UPDATED", changed
+    page.evaluate("pe.appendToList('wishlist', { sku: 'x1' })")
+    assert page.evaluate("pe.appendToList('wishlist', [{ sku: 'x2' }])")["status"] == "UPDATED"
+    wrong = page.evaluate("pe.appendToList('wishlst', { sku: 'x1' }).catch(error => error.message)")
+    assert "wishlst" in wrong, wrong
     assert page.evaluate("pe.track('seatReserved', { venueId: 18 })")["verdict"] == "stored"
     # The way to the server is cut; what is tracked meanwhile arrives when it is there again.
     page.route("**/v1/web/events", lambda route: route.abort())
@@ -45,6 +53,10 @@ with sync_playwright() as playwright:
     page.wait_for_timeout(300)
     page.unroute("**/v1/web/events")
     assert page.evaluate("window.later")["verdict"] == "stored"
+    page.evaluate("pe.forgetPerson()")
+    page.evaluate("pe.setPerson({ externalId: 'crm-9' })")
+    customer = page.evaluate("pe.updatePerson({ firstName: 'Bo' }).catch(error => error.message)")
+    assert "customer" in customer, customer
     page.evaluate("pe.forgetPerson()")
     assert page.evaluate("pe.track('seatReserved', { venueId: 20 })")["verdict"] == "stored"
     # What is tracked as the page closes goes along with it.

@@ -21,7 +21,9 @@ use arrow::record_batch::RecordBatch;
 use crate::analysis::funnel::Counting;
 use crate::analysis::funnel::FunnelRequest;
 use crate::analysis::funnel::Listing;
+use crate::analysis::funnel::Of;
 use crate::analysis::funnel::Per;
+use crate::analysis::funnel::histogram::histogram;
 use crate::analysis::funnel::question::Cell;
 use crate::analysis::funnel::question::FunnelQuestion;
 use crate::analysis::funnel::question::Listed;
@@ -76,12 +78,33 @@ pub(crate) fn schema(request: &FunnelRequest) -> SchemaRef {
         }
     }
     // The names of the columns behind it stay what they are.
-    let fixed =
-        ["step", "event", "percent", "dropped", "in_progress", "state", "entered", "reached", "seconds"];
+    let fixed = [
+        "step",
+        "event",
+        "percent",
+        "dropped",
+        "in_progress",
+        "state",
+        "entered",
+        "reached",
+        "seconds",
+        "took",
+        "from_seconds",
+        "to_seconds",
+    ];
     if let Some(by) = &request.by {
-        let is_fixed = fixed.contains(&by.property.as_str()) || by.property == counted(request.counting);
-        let name = if is_fixed { format!("{}_of_chain", by.property) } else { by.property.clone() };
+        let property = if by.of == Of::Segment { "segment" } else { &by.property };
+        let is_fixed = fixed.contains(&property) || property == counted(request.counting);
+        let name = if is_fixed { format!("{property}_of_chain") } else { property.to_owned() };
         field(&name, DataType::Utf8View, true);
+    }
+    if request.histogram.is_some() {
+        field("took", DataType::Utf8View, false);
+        field("from_seconds", DataType::Float64, false);
+        field("to_seconds", DataType::Float64, true);
+        field(counted(request.counting), DataType::Int64, false);
+        field("percent", DataType::Float64, true);
+        return Arc::new(Schema::new(fields));
     }
     if listing {
         field("step", DataType::Int64, false);
@@ -108,14 +131,15 @@ pub(crate) fn schema(request: &FunnelRequest) -> SchemaRef {
 pub(crate) fn table(question: &FunnelQuestion, parts: Vec<Part>) -> Result<RecordBatch> {
     match question.request.listing {
         Some(listing) => persons(question, parts, listing),
+        None if question.request.histogram.is_some() => histogram(question, parts),
         None => steps(question, parts),
     }
 }
 
 /// Ordered by bucket, then by value: the greatest first, NULL as any other value.
-type Cells = Vec<((i64, Option<String>), Cell)>;
+pub(crate) type Cells = Vec<((i64, Option<String>), Cell)>;
 
-fn cells(question: &FunnelQuestion, parts: Vec<Part>) -> Cells {
+pub(crate) fn cells(question: &FunnelQuestion, parts: Vec<Part>) -> Cells {
     let mut cells: BTreeMap<(i64, Option<String>), Cell> = BTreeMap::new();
     let steps = question.request.steps.len();
     for part in parts {
@@ -135,14 +159,14 @@ fn cells(question: &FunnelQuestion, parts: Vec<Part>) -> Cells {
     cells
 }
 
-fn percent(part: u64, whole: u64) -> Option<f64> {
+pub(crate) fn percent(part: u64, whole: u64) -> Option<f64> {
     // Two digits: the counts beside them are exact.
     #[expect(clippy::cast_precision_loss, reason = "of counts far below 2^53")]
     (whole > 0).then(|| (part as f64 * 10_000.0 / whole as f64).round() / 100.0)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a microsecond more or less in 285 years")]
-fn seconds(micros: i64) -> f64 {
+pub(crate) fn seconds(micros: i64) -> f64 {
     micros as f64 / 1e6
 }
 
@@ -169,7 +193,7 @@ fn percentile(sorted: &[i64], share: f64) -> Option<f64> {
     Some((low + more * place.fract()).round() / 1e6)
 }
 
-fn count(number: u64) -> i64 {
+pub(crate) fn count(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
@@ -250,20 +274,20 @@ impl Rows {
 
 impl FunnelQuestion {
     /// The day on which a bucket starts, as the calendar of the zone has it.
-    fn local_day(&self, bucket: i64) -> i32 {
+    pub(crate) fn local_day(&self, bucket: i64) -> i32 {
         local_day(Micros(bucket), self.read.zone).map_or(0, |day| day.0)
     }
 
     /// Whether all who entered in the bucket have had their whole window.
-    fn is_complete(&self, bucket: i64) -> bool {
+    pub(crate) fn is_complete(&self, bucket: i64) -> bool {
         let Some(per) = self.request.per else { return true };
         let days = match per {
             Per::Day => 1,
             Per::Week => 7,
             Per::Month => 31,
         };
-        // The next bucket starts at most an hour or two after so many days.
-        let later = bucket.saturating_add((days + 1) * MICROS_PER_DAY);
+        // The next bucket starts an hour or two around so many days later, or some days before that.
+        let later = bucket.saturating_add(days * MICROS_PER_DAY + MICROS_PER_DAY / 2);
         let width = crate::analysis::funnel::question::width(per);
         let next = crate::time::zones::bucket_start(Micros(later), width, self.read.zone)
             .map_or(later, |start| start.0);

@@ -1,18 +1,16 @@
-//! `FunnelExec`: funnels without sorting. Events are read in whatever order files give them, as 16 bytes each, and put
-//! into buckets of a few thousand persons; a bucket fits the processor's cache, so its persons are set apart by
-//! counting, and each has only few events to put in order of time.
+//! `FunnelExec`: funnels without sorting. Events come from the indexes beside the files or, where a condition needs
+//! more, from a plan; in whatever order files give them they go into buckets, whose persons are then asked.
 //!
 //! What does not fit into memory is sorted on disk instead, by DataFusion, and answered by [`PersonsExec`].
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering;
 
 use arrow::array::Array;
 use arrow::array::AsArray;
 use arrow::array::StringViewArray;
 use arrow::datatypes::Int64Type;
+use arrow::datatypes::SchemaRef;
 use arrow::datatypes::TimestampMicrosecondType;
 use arrow::datatypes::UInt64Type;
 use arrow::record_batch::RecordBatch;
@@ -22,6 +20,7 @@ use datafusion::common::internal_err;
 use datafusion::common::runtime::JoinSet;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::SessionState;
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::execution::memory_pool::MemoryReservation;
@@ -44,10 +43,17 @@ use futures::TryStreamExt;
 
 use crate::analysis::funnel::Counting;
 use crate::analysis::funnel::FunnelRequest;
+use crate::analysis::funnel::buckets;
+use crate::analysis::funnel::buckets::Extra;
+use crate::analysis::funnel::buckets::Gathered;
+use crate::analysis::funnel::buckets::MOST;
+use crate::analysis::funnel::buckets::event_bytes;
+use crate::analysis::funnel::buckets::fit_together;
+use crate::analysis::funnel::buckets::walk;
+use crate::analysis::funnel::indexed::IndexedHits;
+use crate::analysis::funnel::plan;
 use crate::analysis::funnel::question::Code;
 use crate::analysis::funnel::question::FunnelQuestion;
-use crate::analysis::funnel::question::Part;
-use crate::analysis::funnel::question::Words;
 use crate::analysis::funnel::question::code;
 use crate::analysis::hits::FIRST_EXTRA;
 use crate::analysis::hits::PERSON;
@@ -57,43 +63,16 @@ use crate::analysis::hits::external;
 use crate::analysis::persons::PersonsExec;
 use crate::analysis::persons::Question;
 use crate::analysis::persons::sorted;
-use crate::sequence::Hit;
-
-/// Persons of a bucket, as a power of two.
-const BUCKET: u32 = 12;
-
-/// Steps and exclusions share 32 bits.
-const MOST: usize = 16;
 
 /// Whether events were sorted on disk, as `EXPLAIN ANALYZE` shows it.
 const ON_DISK: &str = "sorted_on_disk";
 
-/// One event: all that most funnels need of it.
-#[derive(Clone, Copy, Debug, Default)]
-struct Lean {
-    time: i64,
-    person: u32,
-    /// Steps in the lower half, exclusions in the upper.
-    marks: u32,
-}
-
-/// What a breakdown needs besides; `seq` makes the choice among events of one instant the same every time.
-#[derive(Clone, Copy, Debug, Default)]
-struct Extra {
-    seq: i64,
-    value: Code,
-}
-
-/// The events of one thread, by bucket.
-#[derive(Debug, Default)]
-struct Gathered {
-    lean: Vec<Vec<Lean>>,
-    extra: Vec<Vec<Extra>>,
-    words: Words,
-}
+/// How many files were read from their indexes, and how many were not, because they had none.
+const FROM_INDEX: &str = "files_from_index";
+const FROM_FILES: &str = "files_without_index";
 
 /// Why events are not gathered.
-enum Unfit {
+pub(crate) enum Unfit {
     /// They do not fit into memory, or persons are not numbered densely.
     Sort,
     Failed(DataFusionError),
@@ -108,10 +87,24 @@ impl From<DataFusionError> for Unfit {
     }
 }
 
-/// Answers a funnel over a plan of hits in any order.
+impl From<buckets::Unfit> for Unfit {
+    fn from(_: buckets::Unfit) -> Self {
+        Self::Sort
+    }
+}
+
+/// Where the events come from.
+#[derive(Clone)]
+enum Source {
+    Plan(Arc<dyn ExecutionPlan>),
+    /// The indexes of files; the state makes the plan when they turn out not to do.
+    Index(Arc<IndexedHits>, Arc<SessionState>),
+}
+
+/// Answers a funnel over hits in any order.
 pub(crate) struct FunnelExec {
     question: Arc<FunnelQuestion>,
-    hits: Arc<dyn ExecutionPlan>,
+    source: Source,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
@@ -132,22 +125,40 @@ impl FunnelExec {
     }
 
     pub(crate) fn new(question: Arc<FunnelQuestion>, hits: Arc<dyn ExecutionPlan>) -> Self {
+        Self::over(question, Source::Plan(hits))
+    }
+
+    /// The same over the indexes of files.
+    pub(crate) fn indexed(question: Arc<FunnelQuestion>, hits: IndexedHits, state: &SessionState) -> Self {
+        Self::over(question, Source::Index(Arc::new(hits), Arc::new(state.clone())))
+    }
+
+    fn over(question: Arc<FunnelQuestion>, source: Source) -> Self {
         let properties = PlanProperties::new(
             EquivalenceProperties::new(question.schema()),
             Partitioning::UnknownPartitioning(1),
             EmissionType::Final,
             Boundedness::Bounded,
         );
-        Self { question, hits, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new() }
+        Self { question, source, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new() }
+    }
+
+    /// What it does, in a few words.
+    fn said(&self) -> Vec<String> {
+        let mut said = vec![self.question.said()];
+        if let Source::Index(hits, _) = &self.source {
+            said.extend(hits.said());
+        }
+        said
     }
 }
 
 impl DisplayAs for FunnelExec {
     fn fmt_as(&self, kind: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match kind {
-            DisplayFormatType::TreeRender => f.write_str(&self.question.said()),
+            DisplayFormatType::TreeRender => f.write_str(&self.said().join("\n")),
             DisplayFormatType::Default | DisplayFormatType::Verbose => {
-                write!(f, "FunnelExec: {}", self.question.said())
+                write!(f, "FunnelExec: {}", self.said().join(", "))
             }
         }
     }
@@ -163,18 +174,21 @@ impl ExecutionPlan for FunnelExec {
     }
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.hits]
+        match &self.source {
+            Source::Plan(hits) => vec![hits],
+            Source::Index(..) => Vec::new(),
+        }
     }
 
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {
-        vec![false]
+        self.children().iter().map(|_| false).collect()
     }
 
     fn with_new_children(
         self: Arc<Self>,
         mut children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let Some(hits) = children.pop() else { return internal_err!("a funnel needs events") };
+        let Some(hits) = children.pop() else { return Ok(self) };
         Ok(Arc::new(Self::new(Arc::clone(&self.question), hits)))
     }
 
@@ -189,24 +203,17 @@ impl ExecutionPlan for FunnelExec {
         if partition != 0 {
             return internal_err!("a funnel has one answer");
         }
-        let (question, hits) = (Arc::clone(&self.question), Arc::clone(&self.hits));
-        let on_disk = MetricBuilder::new(&self.metrics).global_counter(ON_DISK);
+        let work = Work {
+            question: Arc::clone(&self.question),
+            metrics: self.metrics.clone(),
+            context,
+            schema: self.schema(),
+        };
+        let source = self.source.clone();
         let answer = async move {
-            match gather(&question, &hits, &context).await {
-                Ok((gathered, memory)) => {
-                    let parts = walk(&question, gathered, &context).await?;
-                    drop(memory);
-                    question.answer(parts).map_err(external)
-                }
-                Err(Unfit::Failed(error)) => Err(error),
-                Err(Unfit::Sort) => {
-                    on_disk.add(1);
-                    let partitions = context.session_config().target_partitions();
-                    let rows = sorted(reset_plan_states(hits)?, partitions)?;
-                    let answer = PersonsExec::new(question, rows).execute(0, context)?;
-                    let batches: Vec<RecordBatch> = answer.try_collect().await?;
-                    batches.into_iter().next().map_or_else(|| internal_err!("a funnel had no answer"), Ok)
-                }
+            match source {
+                Source::Plan(hits) => work.over_plan(hits).await,
+                Source::Index(hits, state) => work.over_index(&hits, &state).await,
             }
         };
         let stream = futures::stream::once(Box::pin(answer));
@@ -218,30 +225,109 @@ impl ExecutionPlan for FunnelExec {
     }
 }
 
-/// Reads all events on all cores.
-async fn gather(
-    question: &Arc<FunnelQuestion>,
-    hits: &Arc<dyn ExecutionPlan>,
-    context: &Arc<TaskContext>,
-) -> Result<(Vec<Gathered>, Vec<MemoryReservation>), Unfit> {
-    let mut running: JoinSet<Result<(Gathered, MemoryReservation), Unfit>> = JoinSet::new();
-    for partition in 0..hits.properties().output_partitioning().partition_count() {
-        let mut rows = hits.execute(partition, Arc::clone(context))?;
-        let memory = MemoryConsumer::new("FunnelExec").register(context.memory_pool());
-        let question = Arc::clone(question);
-        running.spawn(async move {
-            let mut gathered = Gathered::default();
-            // A vector that grows has room for half as many again, on average.
-            let bytes = size_of::<Lean>() + question.places.value.map_or(0, |_| size_of::<Extra>());
-            while let Some(batch) = rows.next().await.transpose()? {
-                memory.try_grow(batch.num_rows() * bytes * 3 / 2)?;
-                if !gathered.take(&question, &batch) {
-                    return Err(Unfit::Sort);
-                }
-            }
-            Ok((gathered, memory))
-        });
+/// What it takes to answer once.
+struct Work {
+    question: Arc<FunnelQuestion>,
+    metrics: ExecutionPlanMetricsSet,
+    context: Arc<TaskContext>,
+    schema: SchemaRef,
+}
+
+/// What the threads have gathered, and the memory for it.
+type All = (Vec<Gathered>, Vec<MemoryReservation>);
+
+impl Work {
+    fn threads(&self) -> usize {
+        self.context.session_config().target_partitions().max(1)
     }
+
+    async fn over_plan(self, hits: Arc<dyn ExecutionPlan>) -> Result<RecordBatch> {
+        match self.gather(&hits).await {
+            Ok(all) => self.answer(all).await,
+            Err(Unfit::Failed(error)) => Err(error),
+            Err(Unfit::Sort) => {
+                MetricBuilder::new(&self.metrics).global_counter(ON_DISK).add(1);
+                let rows = sorted(reset_plan_states(hits)?, self.threads())?;
+                let answer = PersonsExec::new(self.question, rows).execute(0, self.context)?;
+                let batches: Vec<RecordBatch> = answer.try_collect().await?;
+                batches.into_iter().next().map_or_else(|| internal_err!("a funnel had no answer"), Ok)
+            }
+        }
+    }
+
+    async fn over_index(self, hits: &Arc<IndexedHits>, state: &SessionState) -> Result<RecordBatch> {
+        match self.gather_indexed(hits).await {
+            Ok(all) => self.answer(all).await,
+            Err(Unfit::Failed(error)) => Err(error),
+            Err(Unfit::Sort) => {
+                let (request, read) = (self.question.request.clone(), self.question.read.clone());
+                let planned = plan::plan(&request, &read, state).await.map_err(external)?;
+                let hits = Box::pin(state.create_physical_plan(&planned.0)).await?;
+                let question =
+                    FunnelQuestion { request, read, places: planned.1, schema: Arc::clone(&self.schema) };
+                Self { question: Arc::new(question), ..self }.over_plan(hits).await
+            }
+        }
+    }
+
+    async fn answer(&self, (gathered, memory): All) -> Result<RecordBatch> {
+        let parts = walk(&self.question, gathered, self.threads()).await?;
+        drop(memory);
+        self.question.answer(parts).map_err(external)
+    }
+
+    fn memory(&self) -> MemoryReservation {
+        MemoryConsumer::new("FunnelExec").register(self.context.memory_pool())
+    }
+
+    /// Reads all events of a plan on all cores.
+    async fn gather(&self, hits: &Arc<dyn ExecutionPlan>) -> Result<All, Unfit> {
+        let mut running = JoinSet::new();
+        for partition in 0..hits.properties().output_partitioning().partition_count() {
+            let mut rows = hits.execute(partition, Arc::clone(&self.context))?;
+            let (memory, question) = (self.memory(), Arc::clone(&self.question));
+            running.spawn(async move {
+                let mut gathered = Gathered::default();
+                let bytes = event_bytes(question.places.value.is_some());
+                while let Some(batch) = rows.next().await.transpose()? {
+                    memory.try_resize(room(gathered.len() + batch.num_rows(), bytes))?;
+                    gathered.take(&question, &batch)?;
+                }
+                Ok((gathered, memory))
+            });
+        }
+        all_of(running).await
+    }
+
+    /// Reads all events from the indexes of files, as many files at a time as there are threads.
+    async fn gather_indexed(&self, hits: &Arc<IndexedHits>) -> Result<All, Unfit> {
+        let next = hits.queue();
+        let mut running = JoinSet::new();
+        for _ in 0..self.threads().min(hits.files()).max(1) {
+            let (hits, next, memory) = (Arc::clone(hits), Arc::clone(&next), self.memory());
+            let counted =
+                [FROM_INDEX, FROM_FILES].map(|name| MetricBuilder::new(&self.metrics).global_counter(name));
+            running.spawn(async move {
+                let mut gathered = Gathered::default();
+                let bytes = event_bytes(hits.has_value());
+                while let Some(one) = next() {
+                    let from_index = hits.take(one, &mut gathered).await?;
+                    counted[usize::from(!from_index)].add(1);
+                    memory.try_resize(room(gathered.len(), bytes))?;
+                }
+                Ok((gathered, memory))
+            });
+        }
+        all_of(running).await
+    }
+}
+
+/// A vector that grows has room for half as many again, on average.
+fn room(events: usize, bytes: usize) -> usize {
+    events * bytes * 3 / 2
+}
+
+async fn all_of(mut running: JoinSet<Result<(Gathered, MemoryReservation), Unfit>>) -> Result<All, Unfit> {
     let (mut all, mut held) = (Vec::new(), Vec::new());
     while let Some(done) = running.join_next().await {
         let done = done.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))?;
@@ -249,12 +335,16 @@ async fn gather(
         all.push(gathered);
         held.push(memory);
     }
-    Ok((all, held))
+    if fit_together(&all) { Ok((all, held)) } else { Err(Unfit::Sort) }
 }
 
 impl Gathered {
-    /// Takes the events of a batch; `false` when a person has no number that a bucket could be found by.
-    fn take(&mut self, question: &FunnelQuestion, rows: &RecordBatch) -> bool {
+    /// Takes the events of a batch.
+    fn take(
+        &mut self,
+        question: &FunnelQuestion,
+        rows: &RecordBatch,
+    ) -> std::result::Result<(), buckets::Unfit> {
         let persons = rows.column(PERSON).as_primitive::<Int64Type>().values();
         let times = rows.column(TIME).as_primitive::<TimestampMicrosecondType>().values();
         let steps = rows.column(FIRST_EXTRA).as_primitive::<UInt64Type>().values();
@@ -266,15 +356,15 @@ impl Gathered {
         });
         // Values repeat, so the one before is looked at first.
         let mut last: Option<(u128, Code)> = None;
+        let mut kind: Option<(u32, u64)> = None;
         for row in 0..rows.num_rows() {
-            let Ok(person) = u32::try_from(persons[row]) else { return false };
-            let bucket = (person >> BUCKET) as usize;
-            if bucket >= self.lean.len() {
-                self.lean.resize_with(bucket + 1, Vec::new);
-                self.extra.resize_with(bucket + 1, Vec::new);
-            }
-            let excluded = excludes.map_or(0, |excludes| low(excludes[row]) << MOST);
-            self.lean[bucket].push(Lean { time: times[row], person, marks: low(steps[row]) | excluded });
+            let marks = low(steps[row]) | excludes.map_or(0, |excludes| low(excludes[row]) << MOST);
+            let number = match kind {
+                Some((before, number)) if before == marks => number,
+                _ => self.kind(marks)?,
+            };
+            kind = Some((marks, number));
+            self.push(Self::person(persons[row])?, times[row], number)?;
             if let Some((texts, seqs)) = values {
                 let view = texts.views()[row];
                 // A view of up to 12 bytes holds the whole text; its length comes first.
@@ -284,138 +374,14 @@ impl Gathered {
                     _ => code(&mut self.words, texts, row),
                 };
                 last = is_short.then_some((view, value));
-                self.extra[bucket].push(Extra { seq: seqs[row], value });
+                self.push_extra(Extra { seq: seqs[row], value });
             }
         }
-        true
+        Ok(())
     }
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "there are at most 16 bits")]
 fn low(bits: u64) -> u32 {
     bits as u32
-}
-
-/// Asks the question of every person, bucket by bucket, on all cores.
-async fn walk(
-    question: &Arc<FunnelQuestion>,
-    mut gathered: Vec<Gathered>,
-    context: &Arc<TaskContext>,
-) -> Result<Vec<Part>> {
-    let mut words = Words::default();
-    for one in &mut gathered {
-        let codes = words.unite(&one.words);
-        for extra in one.extra.iter_mut().flatten() {
-            extra.value = codes.get(extra.value as usize).copied().unwrap_or(extra.value);
-        }
-    }
-    let (gathered, words) = (Arc::new(gathered), Arc::new(words));
-    let next = Arc::new(AtomicUsize::new(0));
-    let mut running = JoinSet::new();
-    for _ in 0..context.session_config().target_partitions().max(1) {
-        let (question, gathered, next) = (Arc::clone(question), Arc::clone(&gathered), Arc::clone(&next));
-        let words = Arc::clone(&words);
-        running.spawn(async move {
-            let mut part = question.part();
-            part.words = Words::clone(&words);
-            let buckets = gathered.iter().map(|one| one.lean.len()).max().unwrap_or(0);
-            let mut bucket = Bucket::default();
-            loop {
-                let at = next.fetch_add(1, Ordering::Relaxed);
-                if at >= buckets {
-                    return part;
-                }
-                bucket.fill(&gathered, at);
-                bucket.ask(&question, &mut part);
-                // Another task may want the thread.
-                tokio::task::yield_now().await;
-            }
-        });
-    }
-    let mut parts = Vec::new();
-    while let Some(done) = running.join_next().await {
-        parts.push(done.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))?);
-    }
-    Ok(parts)
-}
-
-/// The events of one bucket, each person's together.
-#[derive(Debug, Default)]
-struct Bucket {
-    /// Where the events of each person end.
-    ends: Vec<usize>,
-    lean: Vec<Lean>,
-    extra: Vec<Extra>,
-    hits: Vec<Hit>,
-    values: Vec<Code>,
-    order: Vec<usize>,
-}
-
-impl Bucket {
-    /// Sets persons apart by counting.
-    fn fill(&mut self, gathered: &[Gathered], at: usize) {
-        let persons = 1_usize << BUCKET;
-        let place = |one: &Lean| one.person as usize & (persons - 1);
-        self.ends.clear();
-        self.ends.resize(persons, 0);
-        let parts = || gathered.iter().filter_map(move |one| Some((one.lean.get(at)?, one.extra.get(at)?)));
-        for one in parts().flat_map(|(lean, _)| lean) {
-            self.ends[place(one)] += 1;
-        }
-        // First where each begins; filling moves that on to where it ends.
-        let mut begin = 0;
-        for count in &mut self.ends {
-            begin += std::mem::replace(count, begin);
-        }
-        self.lean.clear();
-        self.lean.resize(begin, Lean::default());
-        let has_extra = parts().any(|(_, extra)| !extra.is_empty());
-        self.extra.clear();
-        self.extra.resize(if has_extra { begin } else { 0 }, Extra::default());
-        for (lean, extra) in parts() {
-            for (row, one) in lean.iter().enumerate() {
-                let to = &mut self.ends[place(one)];
-                self.lean[*to] = *one;
-                if has_extra {
-                    self.extra[*to] = extra[row];
-                }
-                *to += 1;
-            }
-        }
-    }
-
-    fn ask(&mut self, question: &FunnelQuestion, part: &mut Part) {
-        let mut start = 0;
-        for end in std::mem::take(&mut self.ends) {
-            if end > start {
-                self.person(question, part, start, end);
-            }
-            start = end;
-        }
-    }
-
-    fn person(&mut self, question: &FunnelQuestion, part: &mut Part, start: usize, end: usize) {
-        let hit = |one: &Lean| Hit {
-            time: one.time,
-            steps: u64::from(one.marks & ((1 << MOST) - 1)),
-            excludes: u64::from(one.marks >> MOST),
-        };
-        let lean = &mut self.lean[start..end];
-        self.hits.clear();
-        self.values.clear();
-        if self.extra.is_empty() {
-            if !lean.is_sorted_by_key(|one| one.time) {
-                lean.sort_unstable_by_key(|one| one.time);
-            }
-            self.hits.extend(lean.iter().map(hit));
-        } else {
-            let extra = &self.extra[start..end];
-            self.order.clear();
-            self.order.extend(0..lean.len());
-            self.order.sort_unstable_by_key(|at| (lean[*at].time, extra[*at].seq));
-            self.hits.extend(self.order.iter().map(|at| hit(&lean[*at])));
-            self.values.extend(self.order.iter().map(|at| extra[*at].value));
-        }
-        question.unit(part, i64::from(lean[0].person), &self.hits, &self.values);
-    }
 }

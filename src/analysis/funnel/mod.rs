@@ -1,7 +1,11 @@
 //! Funnels over events: the request, the events it needs, what is done with each person, and the table that answers.
 
 mod answer;
+mod buckets;
+mod check;
 mod fast;
+mod histogram;
+mod indexed;
 mod plan;
 mod question;
 mod request;
@@ -17,6 +21,7 @@ pub use request::FunnelOrder;
 pub use request::FunnelRequest;
 pub use request::FunnelStep;
 pub use request::FunnelTies;
+pub use request::Histogram;
 pub use request::Listing;
 pub use request::Of;
 pub use request::Per;

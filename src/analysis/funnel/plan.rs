@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use arrow::datatypes::DataType;
+use arrow::datatypes::Fields;
 use datafusion::common::Column;
 use datafusion::common::ScalarValue;
 use datafusion::execution::SessionState;
@@ -10,9 +11,12 @@ use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::JoinType;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::LogicalPlanBuilder;
+use datafusion::logical_expr::cast;
 use datafusion::logical_expr::ident;
 use datafusion::logical_expr::lit;
 
+use crate::analysis::events::EntryField;
+use crate::analysis::events::entries;
 use crate::analysis::funnel::By;
 use crate::analysis::funnel::Counting;
 use crate::analysis::funnel::FunnelRequest;
@@ -73,7 +77,7 @@ pub(crate) async fn plan(
         places.held = more("held");
     }
     let by = request.by.as_ref();
-    if by.is_some_and(|by| by.of != Of::Person) {
+    if by.is_some_and(|by| !by.is_of_person()) {
         places.value = more("value");
     }
     if !request.excluding.is_empty() {
@@ -93,9 +97,9 @@ pub(crate) async fn plan(
     };
     let hits = Hits { sources, columns, from: read.from, to: read.to, seq: by.is_some(), persons: segment };
     let mut events = hits.logical().internal(|| "could not plan a funnel".to_owned())?;
-    if let Some(By { property, of: Of::Person, at }) = by {
+    if let Some(by) = by.filter(|by| by.is_of_person()) {
         places.value = Some(events.schema().fields().len());
-        events = with_person(state, events, property, *at).await?;
+        events = with_person(state, events, by).await?;
     }
     Ok((events, places))
 }
@@ -109,11 +113,69 @@ async fn want<'a>(
     let table = NamedTable::events(state, &picked.event).await.map_err(|error| at(error, picked.at))?;
     let condition = match &picked.condition {
         None => None,
-        Some(text) => Some(table.condition(state, text).map_err(|error| within(error, picked.where_at))?),
+        Some(text) => Some(condition(state, &table, text, picked.where_at)?),
     };
     let entry = wanted.entry(picked.event.clone());
     let wanted = entry.or_insert_with(|| Wanted { table, steps: Vec::new(), exclusions: Vec::new() });
     Ok((wanted, condition))
+}
+
+/// A condition on the columns of an event; `any(list.field …)` asks about the entries of a list.
+fn condition(state: &SessionState, table: &NamedTable, text: &str, start: Option<[u64; 2]>) -> Result<Expr> {
+    let Some((spelled, fields)) = entries(text).map_err(|error| at(error, start))? else {
+        return table.condition(state, text).map_err(|error| within(of_list(table, text, error), start));
+    };
+    for one in &fields {
+        check_field(table, one).map_err(|error| at(error, start))?;
+    }
+    // Its places are of the text that was spelled out.
+    table.spelled_condition(state, &spelled, text).map_err(|error| match start {
+        Some([line, column]) => error.at(Place { line, column }),
+        None => Error::new(error.kind(), error.message().to_owned()),
+    })
+}
+
+/// The fields of a column that is a list.
+fn list_fields<'a>(table: &'a NamedTable, column: &str) -> Option<&'a Fields> {
+    match table.kind(column)? {
+        DataType::List(item) | DataType::LargeList(item) => match item.data_type() {
+            DataType::Struct(fields) => Some(fields),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn check_field(table: &NamedTable, asked: &EntryField) -> Result<()> {
+    let EntryField { list, field } = asked;
+    if !table.has(list) {
+        return Err(no_property(table, list));
+    }
+    let Some(fields) = list_fields(table, list) else {
+        let message = format!("\"{list}\" is no list, so any(…) cannot ask about its entries");
+        return Err(Error::invalid(message));
+    };
+    if fields.find(field).is_none() {
+        let hint = did_you_mean(field, fields.iter().map(|one| one.name().as_str()));
+        return Err(Error::not_found(format!("the list \"{list}\" has no field \"{field}\"{hint}")));
+    }
+    Ok(())
+}
+
+/// A list has no fields of its own; what helps is said instead.
+fn of_list(table: &NamedTable, text: &str, error: Error) -> Error {
+    let columns = table.columns();
+    let is_asked = |one: &&String| list_fields(table, one).is_some() && text.contains(&format!("{one}."));
+    let meant = columns.iter().filter(|_| error.message().starts_with("cannot access field")).find(is_asked);
+    let Some(list) = meant else { return error };
+    let field = list_fields(table, list).and_then(|fields| fields.first()).map_or("field", |one| one.name());
+    let message =
+        format!("\"{list}\" is a list; ask about its entries with any(…), such as any({list}.{field} = …)");
+    let told = Error::invalid(message);
+    match error.place() {
+        Some(place) => told.at(place),
+        None => told,
+    }
 }
 
 fn at(error: Error, place: Option<[u64; 2]>) -> Error {
@@ -159,7 +221,7 @@ fn check_properties(request: &FunnelRequest, wanted: &BTreeMap<String, Wanted>) 
             let none_has = !wanted.values().any(|one| one.table.has(property));
             wanted.values().next().filter(|_| none_has)
         }
-        Of::Person => None,
+        Of::Person | Of::Segment => None,
     };
     missing.map_or(Ok(()), |one| Err(at(no_property(&one.table, property), *place)))
 }
@@ -248,26 +310,24 @@ async fn segment(state: &SessionState, name: &str) -> Result<LogicalPlan> {
     plan.internal(|| format!("could not read the segment \"{name}\""))
 }
 
-/// The events with a column of their person behind the others.
-async fn with_person(
-    state: &SessionState,
-    events: LogicalPlan,
-    property: &str,
-    place: Option<[u64; 2]>,
-) -> Result<LogicalPlan> {
-    let persons = NamedTable::open(state, "persons").await?;
-    if !persons.has(property) {
-        let columns = persons.columns();
-        let hint = did_you_mean(property, columns.iter().map(String::as_str));
-        return Err(at(Error::not_found(format!("persons have no \"{property}\"{hint}")), place));
-    }
+/// The events with a value of their person behind the others: an attribute, or the name of the segment that the person
+/// is in.
+async fn with_person(state: &SessionState, events: LogicalPlan, by: &By) -> Result<LogicalPlan> {
     let failed = || "could not join persons to a funnel".to_owned();
-    let value = persons.expression(state, &format!("CAST({} AS VARCHAR)", quoted(property)))?;
+    let (persons, value) = match by.of {
+        Of::Segment => {
+            let members = segment(state, &by.property).await.map_err(|error| at(error, by.at))?;
+            (LogicalPlanBuilder::from(members), lit(by.property.as_str()))
+        }
+        _ => {
+            let persons = NamedTable::open(state, "persons").await?;
+            let value = attribute(state, &persons, by)?;
+            (persons.scan()?, value)
+        }
+    };
     let names: Vec<String> = events.schema().fields().iter().map(|one| one.name().clone()).collect();
     let join = || {
-        let persons = persons.scan().map_err(crate::analysis::hits::external)?;
-        let kind = DataType::Utf8View;
-        let value = datafusion::logical_expr::cast(value, kind).alias("value");
+        let value = cast(value, DataType::Utf8View).alias("value");
         let persons = persons.project(vec![ident(PERSON_ID).alias("known"), value])?.build()?;
         let on = (vec![Column::from_name(PERSON_ID)], vec![Column::from_name("known")]);
         let columns = names.iter().map(String::as_str).chain(["value"]).map(ident);
@@ -277,4 +337,24 @@ async fn with_person(
             .build()
     };
     join().internal(failed)
+}
+
+/// An attribute of a person as text. Several, such as tags, are one value, in order; none of them is NULL.
+fn attribute(state: &SessionState, persons: &NamedTable, by: &By) -> Result<Expr> {
+    let By { property, at: place, .. } = by;
+    let Some(kind) = persons.kind(property) else {
+        let columns = persons.columns();
+        let hint = did_you_mean(property, columns.iter().map(String::as_str));
+        return Err(at(Error::not_found(format!("persons have no \"{property}\"{hint}")), *place));
+    };
+    let name = quoted(property);
+    persons.expression(
+        state,
+        &match kind {
+            DataType::List(_) | DataType::LargeList(_) => {
+                format!("NULLIF(array_to_string(array_sort({name}), ', '), '')")
+            }
+            _ => format!("CAST({name} AS VARCHAR)"),
+        },
+    )
 }

@@ -52,7 +52,7 @@ pub(crate) struct FunnelQuestion {
 
 /// The number of a text; NULL has one of its own.
 pub(crate) type Code = u32;
-const NULL: Code = Code::MAX;
+pub(crate) const NULL: Code = Code::MAX;
 
 /// Texts by number, and numbers by text.
 #[derive(Clone, Debug, Default)]
@@ -62,7 +62,7 @@ pub(crate) struct Words {
 }
 
 impl Words {
-    fn code(&mut self, text: &str) -> Code {
+    pub(crate) fn code(&mut self, text: &str) -> Code {
         if let Some(code) = self.codes.get(text) {
             return *code;
         }
@@ -384,7 +384,7 @@ impl FunnelQuestion {
             Of::Step(step) => places.get(step - 1).map_or(NULL, of),
             Of::First => places.iter().map(of).find(|one| *one != NULL).unwrap_or(NULL),
             Of::Last => places.iter().rev().map(of).find(|one| *one != NULL).unwrap_or(NULL),
-            Of::Person => values.first().copied().unwrap_or(NULL),
+            Of::Person | Of::Segment => values.first().copied().unwrap_or(NULL),
         }
     }
 }

@@ -3,12 +3,12 @@
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::analysis::funnel::histogram::Bars;
 use crate::error::Error;
 use crate::error::Place;
 use crate::error::Result;
 use crate::sequence::Entry;
 use crate::sequence::Exclusion;
-use crate::sequence::MOST_STEPS;
 use crate::sequence::Order;
 use crate::sequence::Rules;
 use crate::sequence::Step;
@@ -21,9 +21,6 @@ use crate::time::parse_duration;
 use crate::time::parse_instant;
 use crate::time::parse_zone;
 
-/// How many properties a chain may hold constant.
-const MOST_HELD: usize = 3;
-
 /// A funnel. Every part but the steps may be left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -33,6 +30,9 @@ pub struct FunnelRequest {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub within: Option<String>,
     pub order: FunnelOrder,
+    /// In any order: steps, counted from 1, that keep their place.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub anchored: Vec<usize>,
     pub entry: FunnelEntry,
     pub ties: FunnelTies,
     /// Times this close count as one; they are rounded down to multiples of it.
@@ -66,6 +66,9 @@ pub struct FunnelRequest {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub as_of: Option<String>,
     pub counting: Counting,
+    /// How long it took, instead of how many came how far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub histogram: Option<Histogram>,
     /// Persons instead of numbers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listing: Option<Listing>,
@@ -155,6 +158,15 @@ pub enum Of {
     Last,
     /// Of the person, as it is now.
     Person,
+    /// Of the segment of this name: its name for those who are in it.
+    Segment,
+}
+
+impl By {
+    /// Whether all events of a person have the same value.
+    pub(crate) fn is_of_person(&self) -> bool {
+        matches!(self.of, Of::Person | Of::Segment)
+    }
 }
 
 /// Buckets of the time at which persons enter.
@@ -177,6 +189,18 @@ pub enum Counting {
     Totals,
     /// Each session of each person, by `sessionId`.
     Sessions,
+}
+
+/// How long it took from the first step to another, by how many.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Histogram {
+    /// Counted from 1; the last step when nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<usize>,
+    /// How much time each bar is for, such as `10 minutes`; longer ones the later when nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<String>,
 }
 
 /// Which persons are listed.
@@ -202,6 +226,8 @@ pub(crate) struct Read {
     /// What is read of the events: from the one, before the other.
     pub(crate) from: Option<Micros>,
     pub(crate) to: Option<Micros>,
+    /// The bars of a histogram.
+    pub(crate) bars: Bars,
 }
 
 impl FunnelRequest {
@@ -239,13 +265,16 @@ impl FunnelRequest {
         let mut rules = Rules::of(self.steps.len(), window);
         for (step, asked) in rules.steps.iter_mut().zip(&self.steps) {
             let limit = asked.within.as_deref().map(parse_duration).transpose()?;
-            *step = Step { optional: asked.optional, limit };
+            *step = Step { optional: asked.optional, limit, anchored: false };
         }
         rules.order = match self.order {
             FunnelOrder::Ordered => Order::Ordered,
             FunnelOrder::Strict => Order::Strict,
             FunnelOrder::Any => Order::Any,
         };
+        for step in &self.anchored {
+            rules.steps[step - 1].anchored = true;
+        }
         rules.entry = match self.entry {
             FunnelEntry::Any => Entry::Any,
             FunnelEntry::First => Entry::First,
@@ -280,81 +309,14 @@ impl FunnelRequest {
             (Some(end), Some(seen)) => Some(end.min(seen)),
             (end, seen) => end.or(seen),
         };
-        Ok(Read { rules, zone, now, from, to })
+        let every = self.histogram.as_ref().and_then(|one| one.every.as_deref());
+        let bars = Bars::of(every.map(parse_duration).transpose()?)?;
+        Ok(Read { rules, zone, now, from, to, bars })
     }
 
-    fn check(&self) -> Result<()> {
-        let steps = self.steps.len();
-        if steps == 0 {
-            return Err(Error::invalid("a funnel needs at least one step"));
-        }
-        if steps > MOST_STEPS {
-            return Err(Error::invalid(format!(
-                "a funnel has at most {MOST_STEPS} steps, this one has {steps}"
-            )));
-        }
-        if self.excluding.len() > MOST_STEPS {
-            return Err(Error::invalid(format!("a funnel has at most {MOST_STEPS} excluded events")));
-        }
-        if let Some(step) = self.steps.iter().position(|step| step.any.is_empty()) {
-            return Err(Error::invalid(format!("step {} names no event", step + 1)));
-        }
-        if self.steps[0].optional {
-            return Err(Error::invalid("the first step cannot be optional: it is where persons enter"));
-        }
-        if self.steps[0].within.is_some() {
-            return Err(Error::invalid("the first step has no step before it to be within a time of"));
-        }
-        let has_limits = self.steps.iter().any(|step| step.optional || step.within.is_some());
-        if self.order != FunnelOrder::Ordered && (has_limits || !self.excluding.is_empty()) {
-            let message = "optional steps, times between steps and EXCLUDING need steps in order; leave out STRICT and \
-                           ANY ORDER, or leave these out";
-            return Err(Error::invalid(message));
-        }
-        if self.order == FunnelOrder::Any
-            && (self.ties == FunnelTies::Strict || self.entry == FunnelEntry::First)
-        {
-            return Err(Error::invalid(
-                "ENTRY FIRST and TIES STRICT need steps in order; leave out ANY ORDER",
-            ));
-        }
-        if self.order == FunnelOrder::Any && self.counting == Counting::Totals {
-            return Err(Error::invalid("COUNTING TOTALS needs steps in order; leave out ANY ORDER"));
-        }
-        if self.order == FunnelOrder::Strict
-            && (!self.holding.is_empty() || self.counting == Counting::Sessions)
-        {
-            let message =
-                "STRICT looks at all events of a person; HOLDING and COUNTING SESSIONS look at some of them";
-            return Err(Error::invalid(message));
-        }
-        if self.holding.len() > MOST_HELD {
-            return Err(Error::invalid(format!("at most {MOST_HELD} properties can be held")));
-        }
-        for one in &self.excluding {
-            let Some([from, to]) = one.between else { continue };
-            let is_step = |at: usize| (1..=steps).contains(&at);
-            if !is_step(from) || !is_step(to) || to <= from {
-                return Err(Error::invalid(format!(
-                    "BETWEEN {from} AND {to} names no two steps in order; there are steps 1 to {steps}"
-                )));
-            }
-            if self.steps[from - 1].optional || self.steps[to - 1].optional {
-                return Err(Error::invalid("an event is excluded between steps that are not optional"));
-            }
-        }
-        let named = match (&self.by, self.listing) {
-            (Some(By { of: Of::Step(step), .. }), _) => Some(*step),
-            (
-                _,
-                Some(Listing::Reached(step) | Listing::DroppedAfter(step) | Listing::InProgressAfter(step)),
-            ) => Some(step),
-            _ => None,
-        };
-        if let Some(step) = named.filter(|step| !(1..=steps).contains(step)) {
-            return Err(Error::invalid(format!("there is no step {step}; there are steps 1 to {steps}")));
-        }
-        Ok(())
+    /// The step that a histogram is of, counted from 1.
+    pub(crate) fn timed_step(&self) -> usize {
+        self.histogram.as_ref().and_then(|one| one.step).unwrap_or(self.steps.len())
     }
 
     /// What the steps are called in answers.
@@ -365,11 +327,28 @@ impl FunnelRequest {
                 events.join(" or ")
             })
         };
-        if self.order == FunnelOrder::Any {
-            let count = self.steps.len();
-            return (1..=count).map(|done| format!("any {done} of {count}")).collect();
+        if self.order != FunnelOrder::Any {
+            return self.steps.iter().map(label).collect();
         }
-        self.steps.iter().map(label).collect()
+        // Steps that may come in any order are counted as they come, each run of them between two anchors.
+        let is_anchor = |at: usize| self.anchored.contains(&(at + 1));
+        let count = self.steps.len();
+        let name = |at: usize| {
+            if is_anchor(at) {
+                return label(&self.steps[at]);
+            }
+            let before = (0..at).rev().take_while(|one| !is_anchor(*one)).count();
+            let after = (at..count).take_while(|one| !is_anchor(*one)).count();
+            if before + after == 1 {
+                return label(&self.steps[at]);
+            }
+            if before + after == count {
+                return format!("any {} of {count}", before + 1);
+            }
+            let names: Vec<String> = self.steps[at - before..at + after].iter().map(label).collect();
+            format!("any {} of {}", before + 1, names.join(", "))
+        };
+        (0..count).map(name).collect()
     }
 }
 

@@ -21,8 +21,10 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use crate::analysis::funnel::FunnelRequest;
 use crate::analysis::funnel::answer;
 use crate::analysis::funnel::fast::FunnelExec;
+use crate::analysis::funnel::indexed;
 use crate::analysis::funnel::plan;
 use crate::analysis::funnel::question::FunnelQuestion;
+use crate::analysis::funnel::question::Places;
 use crate::analysis::hits::external;
 use crate::analysis::persons::PersonsExec;
 use crate::error::Error;
@@ -81,6 +83,14 @@ impl TableProvider for FunnelTable {
             return internal_err!("a funnel is asked in a session");
         };
         let read = self.request.read().map_err(external)?;
+        if FunnelExec::answers(&self.request)
+            && let Some(hits) = indexed::plan(&self.request, &read, state).await?
+        {
+            let (request, schema) = (self.request.clone(), Arc::clone(&self.schema));
+            let question = FunnelQuestion { request, read, places: Places::default(), schema };
+            return self
+                .projected(Arc::new(FunnelExec::indexed(Arc::new(question), hits, state)), projection);
+        }
         let (events, places) = plan::plan(&self.request, &read, state).await.map_err(external)?;
         let hits = Box::pin(state.create_physical_plan(&events)).await?;
         let question =
@@ -91,6 +101,17 @@ impl TableProvider for FunnelTable {
         } else {
             Arc::new(PersonsExec::new(question, hits))
         };
+        self.projected(exec, projection)
+    }
+}
+
+impl FunnelTable {
+    /// The chosen columns of an answer.
+    fn projected(
+        &self,
+        exec: Arc<dyn ExecutionPlan>,
+        projection: Option<&Vec<usize>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         let Some(chosen) = projection else { return Ok(exec) };
         let columns = chosen.iter().map(|at| {
             let name = self.schema.field(*at).name().clone();

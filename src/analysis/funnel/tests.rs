@@ -8,6 +8,8 @@ use std::sync::Arc;
 use arrow::array::ArrayRef;
 use arrow::array::StringArray;
 
+use proptest::prelude::*;
+
 use crate::analysis::By;
 use crate::analysis::Counting;
 use crate::analysis::Excluding;
@@ -124,6 +126,16 @@ async fn br10_the_list_is_the_bar_and_days_sum_to_it() {
         days,
         ["2026-06-01|true|1|1", "2026-06-01|true|2|1", "2026-06-02|true|1|1", "2026-06-02|true|2|0"]
     );
+    // The day is whole as soon as the window of its last moment has passed, and not before.
+    for (as_of, complete) in [("2026-06-03T00:00:09Z", "false"), ("2026-06-03T00:00:10Z", "true")] {
+        let then = FunnelRequest { as_of: Some(as_of.to_owned()), ..request.clone() };
+        let days = answer(&session, "day, complete", &then).await;
+        assert_eq!(
+            days[2..],
+            [format!("2026-06-02|{complete}"), format!("2026-06-02|{complete}")],
+            "{as_of}"
+        );
+    }
     request.per = None;
     request.listing = Some(Listing::Reached(2));
     assert_eq!(answer(&session, "\"personId\", state, seconds", &request).await, ["1|converted|5.0"]);
@@ -293,5 +305,86 @@ async fn the_answer_is_the_same_in_any_number_of_parts_and_on_disk() {
             let count = answer(&session, "COUNT(DISTINCT \"personId\")", &listed).await;
             assert_eq!(count[0], right[step - 1], "the list of step {step}");
         }
+    }
+}
+
+/// Person, definition, day of June, second, country.
+type Happened = (i64, usize, i32, i64, Option<&'static str>);
+
+async fn indexed_lake(
+    events: &[Happened],
+    piece: usize,
+    merges: &[(i64, i64)],
+    index_every: usize,
+) -> TestLake {
+    let names = ["A", "B", "C"];
+    let mut lake = defined(&names);
+    lake.index_every(index_every);
+    for person in 1..=6 {
+        lake.person(person, None);
+    }
+    for piece in events.chunks(piece) {
+        let named: Vec<_> = piece.iter().map(|one| (one.0, names[one.1], one.2, one.3, one.4)).collect();
+        put(&mut lake, &named).await;
+    }
+    for (from, into) in merges {
+        lake.merge(*from, *into);
+    }
+    lake
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 20, ..ProptestConfig::default() })]
+
+    /// A condition that no index helps with makes DataFusion's plan find the events.
+    #[test]
+    fn a_funnel_from_indexes_is_the_funnel_from_rows(
+        events in prop::collection::vec(
+            (1_i64..7, 0_usize..3, 1_i32..4, 0_i64..20, prop::sample::select(vec![None, Some("DE"), Some("FR")])),
+            1..80,
+        ),
+        merges in prop::collection::vec((1_i64..7, 1_i64..7), 0..3),
+        piece in 10_usize..80,
+    ) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let by = |of| Some(By { property: "country".to_owned(), of, at: None });
+            let none = Excluding { picked: pick("C country IS NULL"), between: None };
+            let plain = funnel(&["A country = 'DE'", "B", "C"], "2 days");
+            let requests = [
+                plain.clone(),
+                funnel(&["A", "A country <> 'DE'", "B country IN ('FR', 'DE') AND country <> 'FR'"], "10 hours"),
+                funnel(&["A country IS NULL", "B country LIKE 'D%' OR country IS NULL"], "3 days"),
+                FunnelRequest { by: by(Of::Step(2)), ..plain.clone() },
+                FunnelRequest { by: by(Of::First), order: FunnelOrder::Any, ..plain.clone() },
+                FunnelRequest { by: by(Of::Last), counting: Counting::Totals, ..funnel(&["B", "A"], "1 day") },
+                FunnelRequest { excluding: vec![none], ..funnel(&["A", "B"], "2 days") },
+                FunnelRequest {
+                    from: Some("2026-06-01T00:00:05Z".to_owned()),
+                    to: Some("2026-06-02T00:00:07Z".to_owned()),
+                    listing: Some(Listing::Persons),
+                    ..plain
+                },
+            ];
+            for every in [0, 1, 2] {
+                let lake = indexed_lake(&events, piece, &merges, every).await;
+                let session = session(&lake, 64 << 20, 2);
+                for request in &requests {
+                    let from_index = answer(&session, "*", request).await;
+                    let json = literal(&request.to_json().unwrap());
+                    let plan = session.explain(&format!("SELECT * FROM funnel({json})")).await.unwrap();
+                    assert!(plan.contains("index=yes") && !plan.contains("DataSourceExec"), "{plan}");
+                    let mut by_rows = request.clone();
+                    let first = &mut by_rows.steps[0].any[0].condition;
+                    let before = first.take().map_or_else(String::new, |text| format!("({text}) AND "));
+                    *first = Some(format!("{before}\"personId\" > 0"));
+                    let json = literal(&by_rows.to_json().unwrap());
+                    let plan = session.explain(&format!("SELECT * FROM funnel({json})")).await.unwrap();
+                    assert!(!plan.contains("index=yes"), "{plan}");
+                    // Without what the step is called, which has the condition in it or not.
+                    assert_eq!(from_index, answer(&session, "*", &by_rows).await, "{request:?}");
+                }
+            }
+        });
     }
 }

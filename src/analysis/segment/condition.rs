@@ -182,11 +182,13 @@ pub struct Change {
 }
 
 impl Amount {
-    /// Whether those who never did it are meant too.
-    pub(crate) fn includes_none(self) -> bool {
+    /// Whether so many are meant; those who never did it have 0.
+    pub(crate) fn includes(self, count: u64) -> bool {
         match self {
-            Self::AtLeast(least) | Self::Exactly(least) | Self::Between(least, _) => least == 0,
-            Self::AtMost(_) => true,
+            Self::AtLeast(least) => least <= count,
+            Self::Exactly(exact) => exact == count,
+            Self::AtMost(most) => count <= most,
+            Self::Between(least, most) => least <= count && count <= most,
         }
     }
 

@@ -229,7 +229,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let answers: Vec<BTreeSet<i64>> = runtime.block_on(async {
             let session = lake(&events).await.session();
-            let ground = Ground { session: &session, now: Micros(AS_OF), zone: Zone::UTC };
+            let ground = Ground::over(&session, Micros(AS_OF), Zone::UTC);
             let mut answers = Vec::new();
             for condition in &conditions {
                 let request = PersonsRequest { condition: condition.clone(), as_of: None, zone: None };

@@ -5,6 +5,7 @@ use super::*;
 use crate::export::testing::Event;
 use crate::export::testing::Value;
 use crate::export::testing::batch;
+use crate::export::testing::decode;
 use crate::export::testing::definition;
 use crate::export::testing::with_list;
 use crate::ids::PersonId;
@@ -21,13 +22,12 @@ fn lines(definition: &Definition, moments: bool, events: &[Event]) -> Vec<String
     let mut writer = parquet::arrow::ArrowWriter::try_new(&mut file, rows.schema(), None).unwrap();
     writer.write(&rows).unwrap();
     writer.close().unwrap();
-    let opened = crate::export::day::OpenedFile::open("test", file.into()).unwrap();
     let shape = Arc::new(RowShape::of(definition, moments));
     let mut persons = Persons::default();
     let person = Person { id: PersonId(1), external_id: Some("crm \"1\"".to_owned()), created: Micros(0) };
     persons.add(person, []);
     let mut out = Vec::new();
-    for part in opened.decode(0, &shape, None, None).unwrap() {
+    for part in decode(file, &shape) {
         for row in 0..part.rows() {
             part.write(row, &persons, &Flows::default(), &mut out);
         }
@@ -224,8 +224,7 @@ fn a_property_that_is_younger_than_the_file_is_null() {
     let mut writer = parquet::arrow::ArrowWriter::try_new(&mut file, rows.schema(), None).unwrap();
     writer.write(&rows).unwrap();
     writer.close().unwrap();
-    let opened = crate::export::day::OpenedFile::open("test", file.into()).unwrap();
-    let parts = opened.decode(0, &Arc::new(RowShape::of(&new, false)), None, None).unwrap();
+    let parts = decode(file, &Arc::new(RowShape::of(&new, false)));
     let mut out = Vec::new();
     parts[0].write(0, &Persons::default(), &Flows::default(), &mut out);
     assert!(String::from_utf8(out).unwrap().ends_with(",\"a\":\"x\",\"b\":null}\n"));

@@ -17,6 +17,8 @@ use crate::ingest::fingerprint;
 use crate::ingest::live::IngestOptions;
 use crate::ingest::live::report::Fate;
 use crate::ingest::live::report::IngestReport;
+use crate::ingest::live::tail::Tail;
+use crate::ingest::live::tail::TailedEvent;
 use crate::ingest::report::Rejection;
 use crate::ingest::sequencer::Decided;
 use crate::ingest::sequencer::Input;
@@ -67,6 +69,25 @@ impl Request {
         Ok(self)
     }
 
+    /// What of it was stored.
+    fn stored(&self, report: &IngestReport) -> Vec<TailedEvent> {
+        let places: Vec<(usize, usize)> = self.places().collect();
+        let row = |number: u64| {
+            let at = usize::try_from(number - self.options.first_row).ok()?;
+            places.get(at).map(|(start, end)| self.lines.slice(*start..*end))
+        };
+        let stored = report.rows.iter().filter_map(|one| match &one.fate {
+            Fate::Stored { event_id, person, seq } => Some(TailedEvent {
+                seq: *seq,
+                event_id: event_id.clone(),
+                person: *person,
+                row: row(one.row)?,
+            }),
+            _ => None,
+        });
+        stored.collect()
+    }
+
     /// The places of its rows among its bytes.
     fn places(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
         let mut at = 0;
@@ -96,6 +117,7 @@ pub(super) struct Grouper {
     /// The checkers of the definitions in force, by how they read.
     registry: Arc<Registry>,
     checkers: Vec<(CheckOptions, Arc<Checker>)>,
+    tail: Tail,
 }
 
 /// Rows that are decided together: those of one large request, or those of many small ones.
@@ -122,9 +144,9 @@ impl Part<'_> {
 }
 
 impl Grouper {
-    pub(super) fn new(storage: Arc<Storage>, clock: SharedClock) -> Self {
+    pub(super) fn new(storage: Arc<Storage>, clock: SharedClock, tail: Tail) -> Self {
         let registry = storage.registry();
-        Self { storage, clock, registry, checkers: Vec::new() }
+        Self { storage, clock, registry, checkers: Vec::new(), tail }
     }
 
     /// Stores the rows of all requests and answers each, or tells each why that failed.
@@ -193,6 +215,10 @@ impl Grouper {
         turn.append(logged)?;
         for report in &mut reports {
             report.rows.sort_by_key(|row| row.row);
+        }
+        if self.tail.is_watched() {
+            let stored = group.iter().zip(&reports).flat_map(|(request, report)| request.stored(report));
+            self.tail.tell(stored.collect());
         }
         Ok(reports)
     }

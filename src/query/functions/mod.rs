@@ -3,6 +3,7 @@
 mod days;
 pub(crate) mod external;
 pub(crate) mod json_text;
+mod next_event;
 mod percentile;
 mod sequences;
 mod sessionize;
@@ -19,6 +20,7 @@ use datafusion::logical_expr::WindowUDF;
 
 use crate::query::functions::days::Kind;
 use crate::query::functions::days::ZoneFunction;
+use crate::query::functions::next_event::NextEvent;
 use crate::query::functions::percentile::PercentileCont;
 use crate::query::functions::sequences::Sequence;
 use crate::query::functions::sessionize::Sessionize;
@@ -46,6 +48,7 @@ pub(crate) fn aggregates() -> Vec<Arc<AggregateUDF>> {
         Arc::new(AggregateUDF::from(Sequence::new(sequences::Kind::WindowFunnel))),
         Arc::new(AggregateUDF::from(Sequence::new(sequences::Kind::Match))),
         Arc::new(AggregateUDF::from(Sequence::new(sequences::Kind::Count))),
+        Arc::new(AggregateUDF::from(NextEvent::new())),
     ]
 }
 

@@ -116,12 +116,21 @@ fn documentation(kind: Kind) -> Documentation {
     .build()
 }
 
-fn wrong(message: impl Into<String>) -> DataFusionError {
+pub(crate) fn wrong(message: impl Into<String>) -> DataFusionError {
     DataFusionError::External(Box::new(Error::invalid(message)))
 }
 
-fn is_text(kind: &DataType) -> bool {
+pub(crate) fn is_text(kind: &DataType) -> bool {
     matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+}
+
+/// What a time is brought to: a time of events, or a whole number; nothing for what is neither.
+pub(crate) fn time_kind(given: &DataType) -> Option<DataType> {
+    match given {
+        DataType::Timestamp(_, _) | DataType::Date32 => Some(time_type()),
+        kind if kind.is_integer() => Some(DataType::Int64),
+        _ => None,
+    }
 }
 
 /// Where the time is among the arguments: behind the window or pattern, and the modes.
@@ -157,14 +166,9 @@ impl AggregateUDFImpl for Sequence {
             } else if at < time {
                 Ok(DataType::Utf8View)
             } else if at == time {
-                match kind {
-                    DataType::Timestamp(_, _) | DataType::Date32 => Ok(time_type()),
-                    kind if kind.is_integer() => Ok(DataType::Int64),
-                    _ => Err(wrong(format!(
-                        "the time of {} is a time or a whole number; write {syntax}",
-                        self.name()
-                    ))),
-                }
+                time_kind(kind).ok_or_else(|| {
+                    wrong(format!("the time of {} is a time or a whole number; write {syntax}", self.name()))
+                })
             } else {
                 match kind {
                     DataType::Boolean | DataType::Null => Ok(DataType::Boolean),

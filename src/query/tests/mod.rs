@@ -2,6 +2,7 @@
 
 mod again;
 mod counting;
+mod indexed;
 mod memory;
 mod merged;
 mod millis;

@@ -1,6 +1,10 @@
 //! `window_funnel`, `sequence_match` and `sequence_count` in SQL, in one part and in many.
 
+use crate::query::testing::Row;
+use crate::query::testing::TestLake;
 use crate::query::testing::ask;
+use crate::query::testing::june;
+use crate::query::testing::queries_of;
 use crate::query::tests::shop;
 
 const EVENTS: &str = "(VALUES (1, 0, 'A'), (1, 1, 'X'), (1, 2, 'B'), (2, 5, 'A'), (3, 0, 'B'), (3, 0, 'A'), (4, 0, 'A')) \
@@ -30,12 +34,55 @@ async fn br13_levels_are_the_same_in_one_part_and_in_many() {
 }
 
 #[tokio::test]
+async fn br13_a_state_that_is_spilled_and_merged_carries_everything() {
+    let mut lake = TestLake::new();
+    // One file for each kind of event, so that no part has two events of a person.
+    for (at, name) in ["A", "X", "B"].into_iter().enumerate() {
+        lake.define(name, vec![]);
+        let rows: Vec<Row> =
+            (0..20_000).map(|person| (person + 1, at as i64, at as i64 * 50_000 + person)).collect();
+        lake.write(name, june(1), &rows, vec![]).await;
+    }
+    let call = "window_funnel('1 day', \"occurredTime\", \"definitionId\" = 'A', \"definitionId\" = 'B')";
+    let found =
+        "sequence_match('(?1).*(?2)', \"occurredTime\", \"definitionId\" = 'A', \"definitionId\" = 'B')";
+    let next =
+        "next_event(\"occurredTime\", \"definitionId\", \"definitionId\" = 'A', \"definitionId\" = 'X')";
+    let sql = format!(
+        "SELECT level, found, next, COUNT(*) FROM (SELECT {call} AS level, {found} AS found, {next} AS next FROM events \
+         GROUP BY \"personId\") GROUP BY 1, 2, 3"
+    );
+    for (threads, memory) in [(1, 256 << 20), (3, 256 << 20), (2, 6 << 20)] {
+        let session = queries_of(memory, threads).session(lake.snapshot(), lake.store(), &[]).unwrap();
+        if memory < 64 << 20 {
+            let set = "SET datafusion.execution.batch_size = 256";
+            session.run(set).await.unwrap().collect().await.unwrap();
+            let plan = ask(&session, &format!("EXPLAIN ANALYZE {sql}")).await.unwrap().concat();
+            let spills = plan.split("spill_count=").skip(1).filter(|rest| !rest.starts_with('0')).count();
+            assert!(spills > 0, "all fitted: {plan}");
+        }
+        assert_eq!(ask(&session, &sql).await.unwrap(), ["2|true|B|20000"], "{threads} {memory}");
+    }
+}
+
+#[tokio::test]
 async fn clickhouse_counts_one_event_twice_and_we_do_not() {
     let twice = levels("window_funnel(10, 'clickhouse', t, k = 'A', k = 'A')").await;
     assert_eq!(twice, ["1|2", "2|2", "3|2", "4|2"]);
     assert_eq!(levels("window_funnel(10, t, k = 'A', k = 'A')").await, ["1|1", "2|1", "3|1", "4|1"]);
     let order = levels("window_funnel(10, 'strict_order', t, k = 'A', k = 'B')").await;
     assert_eq!(order[0], "1|1");
+}
+
+#[tokio::test]
+async fn what_came_next_is_the_same_in_one_part_and_in_many() {
+    assert_eq!(levels("next_event(t, k, k = 'A')").await, ["1|X", "2|", "3|B", "4|"]);
+    assert_eq!(levels("next_event(t, k, k = 'A', k = 'X')").await, ["1|B", "2|", "3|", "4|"]);
+    assert_eq!(levels("next_event(t, k, k = 'A', k = 'B')").await[0], "1|");
+    assert_eq!(levels("next_event('backward', 'tail', t, p * 10, k = 'B', k = 'X')").await[0], "1|10");
+    // Events of one instant come in the order of their conditions, in both directions.
+    assert_eq!(levels("next_event(t, k, k = 'A')").await[2], "3|B");
+    assert_eq!(levels("next_event('backward', 'last_match', t, k, k = 'B')").await[2], "3|A");
 }
 
 #[tokio::test]
@@ -55,6 +102,11 @@ async fn times_and_windows_are_of_one_kind() {
         ("SELECT window_funnel(1, \"occurredTime\") FROM pageView", "write window_funnel("),
         ("SELECT sequence_match('(?2)', \"occurredTime\", true) FROM pageView", "conditions 1 to 1"),
         ("SELECT window_funnel(1, path, true) FROM pageView", "write window_funnel("),
+        ("SELECT next_event(\"occurredTime\", path) FROM pageView", "write next_event("),
+        (
+            "SELECT next_event('forwards', \"occurredTime\", path, true) FROM pageView",
+            "did you mean \"forward\"?",
+        ),
     ] {
         let error = ask(&session, sql).await.unwrap_err().to_string();
         assert!(error.contains(said), "{sql}: {error}");

@@ -18,6 +18,18 @@ export interface Stored {
   verdict: "stored" | "duplicate" | "disabled";
 }
 
+/** What a page may say of a lead. */
+export interface Person {
+  firstName?: string;
+  lastName?: string;
+  [attribute: string]: Value | string[] | Record<string, unknown> | undefined;
+  customAttributes?: Record<string, Value>;
+}
+
+export interface Changed {
+  status: "UPDATED" | "NOT_MODIFIED";
+}
+
 export interface Milepost {
   /** Call it once, with a key of the scope web. */
   init(key: string, options?: Options): void;
@@ -25,6 +37,10 @@ export interface Milepost {
   setPerson(match: Match, ttl?: number): Promise<void>;
   /** Resolves when the event is stored; rejects when it does not fit its definition. */
   track(definitionId: string, properties?: Properties): Promise<Stored>;
+  /** Changes the person that setPerson has named; only leads may be changed by a page. */
+  updatePerson(person: Person): Promise<Changed>;
+  /** Adds an item, or several, to a custom attribute that is a list. */
+  appendToList(name: string, item: Record<string, Value> | Array<Record<string, Value>>): Promise<Changed>;
   /** Ends the session; the next event is that of a new, unknown visitor. */
   forgetPerson(): Promise<void>;
 }

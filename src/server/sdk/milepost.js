@@ -182,6 +182,23 @@
     });
   }
 
+  // Says something of the person that is named: what was tracked before has gone out first.
+  function about(what) {
+    var known = load("person");
+    if (!key) return Promise.reject(new Error("milepost: call init(key) first"));
+    if (!known) return Promise.reject(new Error("milepost: call setPerson first"));
+    var now = Date.now();
+    var said = assign({ key: key, visitorId: visitor(now), sessionId: session(now), person: known.match }, what);
+    return root.fetch(options.url + "/v1/web/person", {
+      method: "POST", headers: { "Content-Type": "text/plain" }, body: JSON.stringify(said), credentials: "omit"
+    }).then(function (response) {
+      return response.json().then(function (answer) {
+        if (!response.ok) throw new Error("milepost: " + (answer.error ? answer.error.message : "refused"));
+        return answer;
+      });
+    });
+  }
+
   function leave() {
     var known = load("session");
     if (known) end(known);
@@ -217,9 +234,19 @@
       }
       var seconds = ttl || PERSON_TTL;
       save("person", { match: match, ttl: seconds, until: Date.now() + seconds * 1000 });
-      return Promise.resolve();
+      // Told at once, and again with each event, for a page that is offline now.
+      return key ? about({}).then(function () {}, function (error) {
+        if (error instanceof TypeError) return;
+        throw error;
+      }) : Promise.resolve();
     },
     track: enqueue,
+    updatePerson: function (person) {
+      return about({ update: person || {} });
+    },
+    appendToList: function (name, item) {
+      return about({ append: { name: name, items: Array.isArray(item) ? item : [item] } });
+    },
     forgetPerson: function () {
       leave();
       flush();

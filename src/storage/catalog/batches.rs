@@ -14,6 +14,7 @@ use crate::storage::catalog::SourceState;
 use crate::storage::catalog::persons;
 use crate::storage::catalog::rejected;
 use crate::storage::catalog::sources;
+use crate::time::Micros;
 
 /// Everything that becomes true together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub struct BatchRecord {
     pub replayed: Vec<i64>,
     /// The last record of the log whose events are stored with this batch or before it, if it took them from there.
     pub log_position: Option<u64>,
+    /// When it came.
+    pub at: Micros,
 }
 
 impl Catalog {
@@ -70,8 +73,8 @@ impl Catalog {
             let files = serde_json::to_string(&batch.files)
                 .map_err(|error| SqlError::ToSqlConversionFailure(error.into()))?;
             tx.execute(
-                "INSERT INTO batches (number, last_seq, files, log_position) VALUES (?1, ?2, ?3, ?4)",
-                params![batch.number, batch.last_seq, files, batch.log_position],
+                "INSERT INTO batches (number, last_seq, files, log_position, at) VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![batch.number, batch.last_seq, files, batch.log_position, batch.at.0],
             )?;
             persons::put(tx, &batch.persons)?;
             put_runs(tx, &batch.id_runs)?;

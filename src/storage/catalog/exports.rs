@@ -2,6 +2,8 @@
 //!
 //! What a status means and what may follow it is decided in `export::state`; here it is a word in a row.
 
+use std::collections::BTreeMap;
+
 use rusqlite::OptionalExtension;
 use rusqlite::Row;
 use rusqlite::Transaction;
@@ -71,6 +73,14 @@ pub(crate) const TABLES: &str = "
     ) WITHOUT ROWID;
 ";
 
+/// What a resumed attempt needs to write the same bytes: which merges of persons the first one saw, and the files that
+/// were about to be put when it was cut off. A step of the catalog's format.
+pub(crate) const PINS: &str = "
+    ALTER TABLE exports ADD COLUMN merges INTEGER;
+    ALTER TABLE exports ADD COLUMN merged_at INTEGER;
+    ALTER TABLE export_files ADD COLUMN there INTEGER NOT NULL DEFAULT 1;
+";
+
 /// A request, and how it stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExportRow {
@@ -88,6 +98,9 @@ pub struct ExportRow {
     pub failures: u32,
     /// The greatest `seq` that the export takes, fixed by its first attempt.
     pub seen: Option<i64>,
+    /// The merges of persons that the export knows: up to this number, as they were in force at that time; fixed by its
+    /// first attempt.
+    pub merges: Option<(i64, Micros)>,
     /// Published so far.
     pub rows: u64,
     pub bytes: u64,
@@ -125,7 +138,7 @@ pub enum AddedExport {
 }
 
 pub(crate) const COLUMNS: &str = "id, schedule, request, start_time, end_time, status, message, attempts, failures, seen, rows, \
-                       bytes, late, submitted_at, cancel_at, retry_at, finished_at";
+                       bytes, late, submitted_at, cancel_at, retry_at, finished_at, merges, merged_at";
 
 impl Catalog {
     /// Adds a request, unless the ranges of those in progress would be longer than `most` together.
@@ -197,11 +210,11 @@ impl Catalog {
         })
     }
 
-    /// A file is there and whole. Durable when this returns.
-    pub fn add_export_file(&self, id: &str, file: &ExportFileRow) -> Result<()> {
+    /// A file is there and whole, or is about to be put. Durable when this returns.
+    pub fn add_export_file(&self, id: &str, file: &ExportFileRow, there: bool) -> Result<()> {
         self.write("note a file in", |tx| {
-            let sql = "INSERT OR REPLACE INTO export_files (export, name, start_milli, end_milli, part, closes, rows, bytes, sha256, counts)
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+            let sql = "INSERT OR REPLACE INTO export_files (export, name, start_milli, end_milli, part, closes, rows, bytes, sha256, counts, there)
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
             tx.execute(sql, params![
                 id,
                 file.name,
@@ -213,20 +226,33 @@ impl Catalog {
                 file.bytes,
                 file.sha256,
                 file.counts,
+                there,
             ])?;
+            if !there {
+                return Ok(());
+            }
             let sum = "UPDATE exports SET (rows, bytes) =
-                           (SELECT sum(rows), sum(bytes) FROM export_files WHERE export = ?1) WHERE id = ?1";
+                           (SELECT sum(rows), sum(bytes) FROM export_files WHERE export = ?1 AND there) WHERE id = ?1";
             tx.execute(sum, [id]).map(|_| ())
         })
     }
 
-    /// The files that an export published, in the order of their rows.
-    pub fn export_files(&self, id: &str) -> Result<Vec<ExportFileRow>> {
+    /// How many files each export published, by its id.
+    pub fn count_export_files(&self) -> Result<BTreeMap<String, u64>> {
+        self.read("list files of exports in", |tx| {
+            let sql = "SELECT export, count(*) FROM export_files WHERE there GROUP BY export";
+            let mut statement = tx.prepare(sql)?;
+            statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        })
+    }
+
+    /// The files that an export published, or those that were about to be put, in the order of their rows.
+    pub fn export_files(&self, id: &str, there: bool) -> Result<Vec<ExportFileRow>> {
         self.read("list files of an export in", |tx| {
             let sql = "SELECT name, start_milli, end_milli, part, closes, rows, bytes, sha256, counts
-                       FROM export_files WHERE export = ?1 ORDER BY start_milli, part";
+                       FROM export_files WHERE export = ?1 AND there = ?2 ORDER BY start_milli, part";
             let mut statement = tx.prepare(sql)?;
-            let rows = statement.query_map([id], |row| {
+            let rows = statement.query_map(params![id, there], |row| {
                 Ok(ExportFileRow {
                     name: row.get(0)?,
                     start_milli: row.get(1)?,
@@ -265,7 +291,7 @@ pub(crate) fn insert_new(tx: &Transaction<'_>, row: &ExportRow) -> rusqlite::Res
 fn insert(tx: &Transaction<'_>, row: &ExportRow) -> rusqlite::Result<()> {
     let sql = format!(
         "INSERT INTO exports ({COLUMNS}, position) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, \
-         ?17, (SELECT coalesce(max(position), 0) + 1 FROM exports))"
+         ?17, ?18, ?19, (SELECT coalesce(max(position), 0) + 1 FROM exports))"
     );
     let micros = |moment: Option<Micros>| moment.map(|moment| moment.0);
     tx.execute(
@@ -288,6 +314,8 @@ fn insert(tx: &Transaction<'_>, row: &ExportRow) -> rusqlite::Result<()> {
             micros(row.cancel_at),
             micros(row.retry_at),
             micros(row.finished_at),
+            row.merges.map(|(number, _)| number),
+            micros(row.merges.map(|(_, at)| at)),
         ],
     )?;
     Ok(())
@@ -295,7 +323,7 @@ fn insert(tx: &Transaction<'_>, row: &ExportRow) -> rusqlite::Result<()> {
 
 fn update(tx: &Transaction<'_>, row: &ExportRow) -> rusqlite::Result<()> {
     let sql = "UPDATE exports SET status = ?2, message = ?3, attempts = ?4, failures = ?5, seen = ?6, rows = ?7, bytes = ?8,
-                   late = ?9, cancel_at = ?10, retry_at = ?11, finished_at = ?12 WHERE id = ?1";
+                   late = ?9, cancel_at = ?10, retry_at = ?11, finished_at = ?12, merges = ?13, merged_at = ?14 WHERE id = ?1";
     let micros = |moment: Option<Micros>| moment.map(|moment| moment.0);
     tx.execute(
         sql,
@@ -312,6 +340,8 @@ fn update(tx: &Transaction<'_>, row: &ExportRow) -> rusqlite::Result<()> {
             micros(row.cancel_at),
             micros(row.retry_at),
             micros(row.finished_at),
+            row.merges.map(|(number, _)| number),
+            micros(row.merges.map(|(_, at)| at)),
         ],
     )?;
     Ok(())
@@ -337,5 +367,6 @@ pub(crate) fn read_row(row: &Row<'_>) -> rusqlite::Result<ExportRow> {
         cancel_at: moment(14)?,
         retry_at: moment(15)?,
         finished_at: moment(16)?,
+        merges: row.get::<_, Option<i64>>(17)?.zip(moment(18)?),
     })
 }

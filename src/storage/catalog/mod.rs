@@ -9,6 +9,7 @@
 
 mod api_keys;
 mod batches;
+pub(crate) mod computed;
 mod definitions;
 mod exports;
 mod housekeeping;
@@ -17,8 +18,10 @@ pub(crate) mod profiles;
 mod rejected;
 mod schedules;
 mod schema;
+mod segment_ids;
 mod segments;
 mod sources;
+mod travel;
 
 use std::fs;
 use std::io::ErrorKind;
@@ -42,6 +45,7 @@ use crate::error::Result;
 
 pub use api_keys::ApiKey;
 pub use batches::BatchRecord;
+pub use computed::ComputedRow;
 pub use exports::AddedExport;
 pub use exports::ExportFileRow;
 pub use exports::ExportRow;
@@ -50,8 +54,12 @@ pub use profiles::MergeRow;
 pub use profiles::OutboxRow;
 pub use rejected::RejectedRow;
 pub use schedules::ExportScheduleRow;
+pub use segments::SegmentChange;
 pub use segments::SegmentRow;
 pub use sources::SourceState;
+pub use travel::KeptLake;
+pub use travel::Reached;
+pub use travel::Removal;
 
 /// How long to wait for another connection's transaction.
 const BUSY: Duration = Duration::from_secs(10);

@@ -299,6 +299,31 @@ pub(crate) fn tagged(tx: &Transaction<'_>, name: &str) -> rusqlite::Result<Vec<P
     statement.query_map([name], |row| Ok(PersonId(row.get(0)?)))?.collect()
 }
 
+impl Catalog {
+    /// The number of the last merge, undone or not; 0 when there was none.
+    pub fn last_merge(&self) -> Result<i64> {
+        self.read("look at merges in", |tx| {
+            tx.query_row("SELECT coalesce(max(number), 0) FROM merges", [], |row| row.get(0))
+        })
+    }
+
+    /// The merges up to a number that were in force at a moment, or none when those are the ones in force now.
+    pub fn merges_then(&self, number: i64, at: Micros) -> Result<Option<Vec<(PersonId, PersonId)>>> {
+        self.read("look at merges in", |tx| {
+            let changed = "SELECT EXISTS (SELECT 1 FROM merges WHERE number > ?1 OR undone_at > ?2)";
+            if !tx.query_row(changed, params![number, at.0], |row| row.get::<_, bool>(0))? {
+                return Ok(None);
+            }
+            let sql = "SELECT from_person, into_person FROM merges
+                       WHERE number <= ?1 AND (undone_at IS NULL OR undone_at > ?2)";
+            let mut statement = tx.prepare(sql)?;
+            let edges = statement
+                .query_map(params![number, at.0], |row| Ok((PersonId(row.get(0)?), PersonId(row.get(1)?))))?;
+            edges.collect::<rusqlite::Result<_>>().map(Some)
+        })
+    }
+}
+
 pub(crate) fn merges_in_force(tx: &Transaction<'_>) -> rusqlite::Result<Vec<(PersonId, PersonId)>> {
     let sql = "SELECT from_person, into_person FROM merges WHERE undone_at IS NULL";
     let mut statement = tx.prepare(sql)?;

@@ -10,11 +10,28 @@ use rusqlite::TransactionBehavior;
 
 use crate::error::Error;
 use crate::error::Result;
+use crate::storage::catalog::computed;
 use crate::storage::catalog::exports;
+use crate::storage::catalog::segment_ids;
+use crate::storage::catalog::segments;
 use crate::storage::catalog::sql_error;
+use crate::storage::catalog::travel;
 
 /// Step `n` (from 1) makes format `n` out of format `n - 1`; format 0 is an empty file.
-const STEPS: &[&str] = &[FIRST, LOG, API_KEYS, PEOPLE, exports::TABLES, HOUSEKEEPING, SEGMENTS];
+const STEPS: &[&str] = &[
+    FIRST,
+    LOG,
+    API_KEYS,
+    PEOPLE,
+    exports::TABLES,
+    HOUSEKEEPING,
+    SEGMENTS,
+    segment_ids::TABLES,
+    segments::CHANGES,
+    travel::TABLES,
+    computed::TABLE,
+    exports::PINS,
+];
 
 /// Segments: definition is JSON, members the persons of a static one.
 const SEGMENTS: &str = "

@@ -22,7 +22,50 @@ pub struct SegmentRow {
     pub modified: Micros,
 }
 
+/// Who entered and left live segments: serialized sets, one row each time that something had changed.
+pub(crate) const CHANGES: &str = "
+    CREATE TABLE segment_changes (
+        name        TEXT NOT NULL REFERENCES segments (name) ON DELETE CASCADE ON UPDATE CASCADE,
+        at          INTEGER NOT NULL,
+        entered     BLOB NOT NULL,
+        left        BLOB NOT NULL,
+        PRIMARY KEY (name, at)
+    ) WITHOUT ROWID;
+";
+
+/// What changed in a live segment since it was looked at before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SegmentChange {
+    pub at: Micros,
+    /// Serialized sets of persons.
+    pub entered: Vec<u8>,
+    pub left: Vec<u8>,
+}
+
 impl Catalog {
+    /// The changes of a segment in order.
+    pub fn segment_changes(&self, name: &str) -> Result<Vec<SegmentChange>> {
+        self.read("read the changes of a segment of", |tx| {
+            let sql = "SELECT at, entered, left FROM segment_changes WHERE name = ?1 ORDER BY at";
+            let change = |row: &rusqlite::Row<'_>| {
+                Ok(SegmentChange { at: Micros(row.get(0)?), entered: row.get(1)?, left: row.get(2)? })
+            };
+            tx.prepare(sql)?.query_map([name], change)?.collect()
+        })
+    }
+
+    /// Notes a change of a segment, if none was noted of it since `seen` (the last one that was read).
+    pub fn put_segment_change(&self, name: &str, seen: Option<Micros>, change: &SegmentChange) -> Result<()> {
+        self.write("note the change of a segment in", |tx| {
+            let sql = "INSERT OR IGNORE INTO segment_changes (name, at, entered, left) SELECT ?1, ?2, ?3, ?4
+                       WHERE (SELECT max(at) FROM segment_changes WHERE name = ?1) IS ?5
+                       AND EXISTS (SELECT 1 FROM segments WHERE name = ?1)";
+            let at = change.at.0.max(seen.map_or(i64::MIN, |seen| seen.0 + 1));
+            tx.execute(sql, params![name, at, change.entered, change.left, seen.map(|seen| seen.0)])?;
+            Ok(())
+        })
+    }
+
     /// All segments without their members, by name.
     pub fn segments(&self) -> Result<Vec<SegmentRow>> {
         self.read("list segments of", |tx| {
@@ -50,6 +93,7 @@ impl Catalog {
                        modified = excluded.modified";
             let SegmentRow { name, description, definition, said, members, created, modified } = segment;
             tx.execute(sql, params![name, description, definition, said, members, created.0, modified.0])?;
+            tx.execute("DELETE FROM segment_changes WHERE name = ?1", [name])?;
             Ok(())
         })
     }
@@ -57,6 +101,7 @@ impl Catalog {
     /// Whether there was such a segment.
     pub fn drop_segment(&self, name: &str) -> Result<bool> {
         self.write("drop a segment of", |tx| {
+            tx.execute("DELETE FROM segment_changes WHERE name = ?1", [name])?;
             Ok(tx.execute("DELETE FROM segments WHERE name = ?1", [name])? > 0)
         })
     }

@@ -54,6 +54,7 @@ fn a_batch_is_there_after_reopening_with_all_that_it_brought() {
         rejected: vec![refused("/in/a.json", 3, "wrong-type")],
         replayed: vec![],
         log_position: None,
+        at: Micros(5),
     };
     catalog.record_batch(&batch).unwrap();
     drop(catalog);

@@ -197,6 +197,13 @@ impl EventIds {
         Ok(verdict)
     }
 
+    /// Forgets ids that [`EventIds::check_logged`] found new, because their events did not come into the log.
+    pub fn unlogged(&mut self, ids: impl IntoIterator<Item = (u128, u64)>) {
+        for (key, fingerprint) in ids {
+            self.growing().remove(Entry::new(key, fingerprint));
+        }
+    }
+
     /// Remembers the id of an event that the log has, and that was found new when it was logged.
     pub fn replayed(&mut self, key: u128, fingerprint: u64) {
         let entry = Entry::new(key, fingerprint);

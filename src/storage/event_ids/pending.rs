@@ -59,6 +59,23 @@ impl Pending {
         self.count += 1;
     }
 
+    /// Forgets the entry of a key.
+    pub(crate) fn remove(&mut self, wanted: Entry) {
+        let Shard { entries, places } = &mut self.shards[shard_of(wanted)];
+        let found = places.find_entry(wanted.low, |&place| entries[place as usize].key() == wanted.key());
+        let Ok(found) = found else { return };
+        let (place, _) = found.remove();
+        entries.swap_remove(place as usize);
+        // The last entry has moved there.
+        if let Some(moved) = entries.get(place as usize) {
+            let was = entries.len();
+            if let Some(known) = places.find_mut(moved.low, |&other| other as usize == was) {
+                *known = place;
+            }
+        }
+        self.count -= 1;
+    }
+
     /// All entries, in no promised order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Entry> + '_ {
         self.shards.iter().flat_map(|shard| shard.entries.iter().copied())

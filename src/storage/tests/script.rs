@@ -1,7 +1,8 @@
 //! BR-40: random scripts of everything that writes, stopped at random steps, against a plain set of events.
 //!
 //! Whoever sends an event sends it again until it is acknowledged. So after any script each event that was ever sent
-//! is there exactly once; and at every moment what was acknowledged is.
+//! is there exactly once, unless its person was forgotten; and at every moment what was acknowledged is. Who is one
+//! person after merges, and what was there before, is held against the model too.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicUsize;
@@ -62,6 +63,14 @@ enum Op {
     Flush,
     Compact,
     Reopen,
+    /// Two persons become one.
+    Merge(usize, usize),
+    /// A merge is undone.
+    Unmerge(usize),
+    /// A person is forgotten, and all whom it stands for.
+    Forget(usize),
+    /// What was there after an earlier operation.
+    Ask(usize),
     /// The next operations stop at the nth step.
     Arm(usize),
 }
@@ -73,18 +82,36 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         2 => Just(Op::Flush),
         1 => Just(Op::Compact),
         1 => Just(Op::Reopen),
+        2 => (0..SLOTS, 0..SLOTS).prop_map(|(one, other)| Op::Merge(one, other)),
+        1 => (0..SLOTS).prop_map(Op::Unmerge),
+        1 => (0..SLOTS).prop_map(Op::Forget),
+        2 => (0_usize..30).prop_map(Op::Ask),
         3 => (1_usize..9).prop_map(Op::Arm),
     ];
     proptest::collection::vec(op, 3..25)
 }
 
+/// Senders, each of whom is one person at a time.
+const SLOTS: usize = 7;
+
 struct World {
     dir: TempDir,
     steps: Arc<StopSoon>,
     storage: Arc<Storage>,
-    /// Keys of all events that were acknowledged.
+    /// Keys of all events that were acknowledged and whose person was not forgotten.
     stored: BTreeSet<i64>,
+    /// Keys of events that are going for good.
+    leaving: BTreeSet<i64>,
+    forgotten: BTreeSet<i64>,
     next: i64,
+    /// The person of each sender; 0 before its first event.
+    who: [i64; SLOTS],
+    /// The person of each event.
+    owner: BTreeMap<i64, i64>,
+    /// Into whom persons were merged.
+    parent: BTreeMap<i64, i64>,
+    /// After each operation the number of the last event, and what was stored.
+    history: Vec<(i64, BTreeSet<i64>)>,
 }
 
 impl World {
@@ -94,7 +121,126 @@ impl World {
         let steps = Arc::new(StopSoon::default());
         steps.arm(NEVER);
         let storage = Self::open(&dir, &steps).await;
-        Self { dir, steps, storage, stored: BTreeSet::new(), next: 1 }
+        Self {
+            dir,
+            steps,
+            storage,
+            stored: BTreeSet::new(),
+            leaving: BTreeSet::new(),
+            forgotten: BTreeSet::new(),
+            next: 1,
+            who: [0; SLOTS],
+            owner: BTreeMap::new(),
+            parent: BTreeMap::new(),
+            history: vec![(0, BTreeSet::new())],
+        }
+    }
+
+    /// Decides whose new events are.
+    fn own(&mut self, keys: &[i64]) {
+        let mut next = self.storage.persons().next_id().0;
+        for &key in keys {
+            if self.owner.contains_key(&key) {
+                continue;
+            }
+            let slot = slot_of(key);
+            if self.who[slot] == 0 {
+                self.who[slot] = next;
+                next += 1;
+            }
+            self.owner.insert(key, self.who[slot]);
+        }
+    }
+
+    /// The persons of events whom the store does not know yet.
+    fn new_persons(&self, rows: &[(i64, i64)]) -> Vec<(Person, Vec<Identifier>)> {
+        let known = self.storage.persons();
+        let owners: BTreeSet<i64> = rows.iter().map(|(_, key)| self.owner[key]).collect();
+        let new = owners.into_iter().map(PersonId).filter(|id| !known.contains(*id));
+        new.map(|id| {
+            let external_id = Some(format!("x{}", id.0));
+            (Person { id, external_id, created: Micros(0) }, Vec::new())
+        })
+        .collect()
+    }
+
+    fn root(&self, person: i64) -> i64 {
+        self.parent.get(&person).map_or(person, |into| self.root(*into))
+    }
+
+    fn members(&self, root: i64) -> BTreeSet<i64> {
+        self.owner.values().copied().filter(|one| self.root(*one) == root).collect()
+    }
+
+    async fn merge(&mut self, one: usize, other: usize) -> Result<()> {
+        let (one, other) = (self.who[one], self.who[other]);
+        // A person is there when its first event is.
+        let known = self.storage.persons();
+        if one == 0 || other == 0 || !known.contains(PersonId(one)) || !known.contains(PersonId(other)) {
+            return Ok(());
+        }
+        drop(known);
+        let into = self
+            .storage
+            .change_people(move |people| people.merge(PersonId(one), PersonId(other), "test"))
+            .await?;
+        let (one, other) = (self.root(one), self.root(other));
+        // Whoever has the smaller number was there first.
+        assert_eq!(into.map(|id| id.0), (one != other).then_some(one.min(other)));
+        if one != other {
+            self.parent.insert(one.max(other), one.min(other));
+        }
+        Ok(())
+    }
+
+    async fn unmerge(&mut self, slot: usize) -> Result<()> {
+        let person = self.who[slot];
+        if person != 0 {
+            let was = self.storage.change_people(move |people| people.unmerge(PersonId(person))).await?;
+            assert_eq!(was.is_some(), self.parent.remove(&person).is_some());
+        }
+        Ok(())
+    }
+
+    /// Begins to forget in the model: the person who stands for a sender's, if there is one.
+    fn leave(&mut self, slot: usize) -> Option<i64> {
+        let person = self.who[slot];
+        if person == 0 || !self.storage.persons().contains(PersonId(person)) {
+            return None;
+        }
+        let root = self.root(person);
+        let members = self.members(root);
+        let of = self.owner.iter().filter(|(_, owner)| members.contains(owner));
+        self.leaving = of.map(|(key, _)| *key).collect();
+        Some(root)
+    }
+
+    /// Nobody knows these persons any more.
+    fn left(&mut self, root: i64) {
+        let members = self.members(root);
+        for slot in &mut self.who {
+            if members.contains(slot) {
+                *slot = 0;
+            }
+        }
+        self.parent.retain(|from, _| !members.contains(from));
+        self.forgotten.append(&mut self.leaving);
+        self.stored.retain(|key| !self.forgotten.contains(key));
+    }
+
+    /// What was there after an earlier operation, but for those who were forgotten since.
+    async fn ask(&self, at: usize) {
+        let (seq, stored) = &self.history[at % self.history.len()];
+        let past = self.storage.snapshot_as_of(Moment::Seq(*seq)).await.unwrap();
+        assert!(past.refused.is_empty());
+        let known: BTreeSet<i64> = stored.difference(&self.forgotten).copied().collect();
+        for table in ["view", "buy"] {
+            let shown: BTreeSet<i64> = self.shown_in(&past.snapshot, table).await.into_keys().collect();
+            let lasting: BTreeSet<i64> = shown.difference(&self.leaving).copied().collect();
+            let expected: BTreeSet<i64> = known.difference(&self.leaving).copied().collect();
+            assert_eq!(lasting, expected, "as of {seq}, after {:?}", self.steps.reached.lock().unwrap());
+            assert!(shown.is_subset(&known));
+        }
     }
 
     async fn open(dir: &TempDir, steps: &Arc<StopSoon>) -> Arc<Storage> {
@@ -134,10 +280,9 @@ impl World {
         }
         group.last_seq = seq;
         if !rows.is_empty() {
-            group.events.push(keyed(storage, "view", &rows));
-            group.events.push(keyed(storage, "buy", &rows));
-            let person = Person { id: PersonId(1 + rows[0].1), external_id: None, created: Micros(0) };
-            group.persons.push((person, Vec::new()));
+            group.events.push(self.keyed(storage, "view", &rows));
+            group.events.push(self.keyed(storage, "buy", &rows));
+            group.persons = self.new_persons(&rows);
         }
         turn.append(group)
     }
@@ -152,11 +297,16 @@ impl World {
                 rows.push((seq, key));
             }
         }
-        let events = vec![keyed(&self.storage, "view", &rows), keyed(&self.storage, "buy", &rows)];
+        let events = vec![self.keyed(&self.storage, "view", &rows), self.keyed(&self.storage, "buy", &rows)];
+        let persons = self.new_persons(&rows);
         self.storage
-            .commit(Batch { events, last_seq: seq, renumber: true, ..Batch::default() })
+            .commit(Batch { events, persons, last_seq: seq, renumber: true, ..Batch::default() })
             .await
             .map(|_| ())
+    }
+
+    fn keyed(&self, storage: &Storage, id: &str, rows: &[(i64, i64)]) -> EventBatch {
+        keyed(storage, id, rows, |key| self.owner[&key])
     }
 
     /// Does something until it is done, opening the store again after each stop.
@@ -167,6 +317,11 @@ impl World {
             _ => Vec::new(),
         };
         self.next = self.next.max(keys.last().map_or(0, |last| last + 1));
+        self.own(&keys);
+        let leaving = match op {
+            Op::Forget(slot) => self.leave(*slot),
+            _ => None,
+        };
         loop {
             let done = match op {
                 Op::Log(..) => {
@@ -178,6 +333,16 @@ impl World {
                 Op::Compact => self.storage.compact(quiet()).await.map(|_| ()),
                 Op::Reopen => {
                     self.reopen().await;
+                    Ok(())
+                }
+                Op::Merge(one, other) => self.merge(*one, *other).await,
+                Op::Unmerge(slot) => self.unmerge(*slot).await,
+                Op::Forget(_) => match leaving {
+                    Some(person) => self.storage.forget(PersonId(person)).await.map(|_| ()),
+                    None => Ok(()),
+                },
+                Op::Ask(at) => {
+                    self.ask(*at).await;
                     Ok(())
                 }
                 Op::Arm(steps) => {
@@ -195,28 +360,52 @@ impl World {
                 }
             }
         }
-        self.stored.extend(keys);
+        if let Some(person) = leaving {
+            self.left(person);
+        }
+        self.stored.extend(keys.into_iter().filter(|key| !self.forgotten.contains(key)));
         self.check(&[]).await;
+        self.history.push((self.storage.last_seq(), self.stored.clone()));
     }
 
     /// Every stored event is there once in both tables; those on their way are there together or not at all.
     async fn check(&self, on_their_way: &[i64]) {
         let views = self.shown("view").await;
         let buys = self.shown("buy").await;
-        assert_eq!(views, buys, "after {:?}", self.steps.reached.lock().unwrap());
+        // One table may be without those who are being forgotten, and the other not yet.
+        let lasting = |shown: &BTreeMap<i64, i64>| -> Vec<(i64, i64)> {
+            let lasting = shown.iter().filter(|(key, _)| !self.leaving.contains(key));
+            lasting.map(|(key, seq)| (*key, *seq)).collect()
+        };
+        assert_eq!(lasting(&views), lasting(&buys), "after {:?}", self.steps.reached.lock().unwrap());
         let mut seqs: Vec<i64> = views.values().copied().collect();
         seqs.sort_unstable();
         assert!(seqs.windows(2).all(|pair| pair[0] < pair[1]), "{seqs:?}");
         let new: Vec<i64> = views.keys().copied().filter(|key| !self.stored.contains(key)).collect();
-        let expected: Vec<i64> =
-            on_their_way.iter().copied().filter(|key| !self.stored.contains(key)).collect();
+        let is_new = |key: &i64| !self.stored.contains(key) && !self.forgotten.contains(key);
+        let expected: Vec<i64> = on_their_way.iter().copied().filter(is_new).collect();
         assert!(new.is_empty() || new == expected, "{new:?} of {expected:?}");
-        assert!(self.stored.iter().all(|key| views.contains_key(key)));
+        let mut lasting = self.stored.difference(&self.leaving);
+        assert!(lasting.all(|key| views.contains_key(key)));
+        let persons = self.storage.persons();
+        let here = self.who.iter().filter(|id| **id != 0 && !self.leaving_persons().contains(id));
+        for &person in here {
+            if persons.contains(PersonId(person)) {
+                assert_eq!(persons.resolve(PersonId(person)), PersonId(self.root(person)));
+            }
+        }
+    }
+
+    fn leaving_persons(&self) -> BTreeSet<i64> {
+        self.leaving.iter().map(|key| self.owner[key]).collect()
     }
 
     /// The sequence number of each event of a table, by its key; panics when one is there twice.
     async fn shown(&self, id: &str) -> BTreeMap<i64, i64> {
-        let snapshot = self.storage.snapshot().await.unwrap();
+        self.shown_in(&self.storage.snapshot().await.unwrap(), id).await
+    }
+
+    async fn shown_in(&self, snapshot: &Snapshot, id: &str) -> BTreeMap<i64, i64> {
         let store = self.storage.object_store();
         let files = stream::iter(snapshot.tables[id].files.iter().map(Ok::<_, object_store::Error>));
         let read = files.and_then(|file| {
@@ -239,10 +428,14 @@ impl World {
     }
 }
 
+fn slot_of(key: i64) -> usize {
+    usize::try_from(key).unwrap() % SLOTS
+}
+
 /// Events `(seq, key)` whose ids are made of their keys.
-fn keyed(storage: &Storage, id: &str, rows: &[(i64, i64)]) -> EventBatch {
+fn keyed(storage: &Storage, id: &str, rows: &[(i64, i64)], person: impl Fn(i64) -> i64) -> EventBatch {
     let made: Vec<Event> =
-        rows.iter().map(|(seq, key)| (*seq, 1 + key % 7, key % 3, key * 31 % 50)).collect();
+        rows.iter().map(|(seq, key)| (*seq, person(*key), key % 3, key * 31 % 50)).collect();
     let EventBatch { definition, rows: batch } = events(storage, id, &made);
     let mut columns = batch.columns().to_vec();
     columns[batch.schema_ref().index_of(EVENT_ID).unwrap()] =
@@ -278,7 +471,10 @@ proptest! {
             world.until_done(&Op::Log(0, all)).await;
             world.until_done(&Op::Flush).await;
             world.until_done(&Op::Reopen).await;
-            assert_eq!(world.stored.len() as i64, all);
+            assert_eq!((world.stored.len() + world.forgotten.len()) as i64, all);
+            for at in 0..world.history.len() {
+                world.ask(at).await;
+            }
             assert_eq!(world.storage.unflushed().events, 0);
             assert_eq!(world.storage.log().unwrap().wal().bytes(), 0);
             assert_no_orphans(&world.storage).await;

@@ -8,14 +8,17 @@
 //! or not at all; so the last record of the last segment may be torn, and is cut off when the log is opened. A damaged
 //! record anywhere before that is an error that names its place: nobody may go on as if it had never been.
 //!
-//! After a write or a sync has failed, nobody knows what is on the disk: the log takes nothing more until it is opened
-//! again.
+//! After a sync has failed, nobody knows what is on the disk: the log takes nothing more until it is opened again. A
+//! write that finds the disk full is undone instead (what it left is cut off, and that is synced), and the log goes on when
+//! there is room.
 
 mod frame;
 mod medium;
 mod replay;
 
 use std::fs;
+use std::fs::OpenOptions;
+use std::io;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,6 +29,10 @@ use crate::error::Result;
 use crate::storage::object;
 
 pub(crate) use frame::RECORD_LIMIT;
+#[cfg(test)]
+pub(crate) use frame::head as head_of;
+#[cfg(test)]
+pub(crate) use frame::write as frame_of;
 pub(crate) use medium::Disk;
 pub(crate) use medium::LogFile;
 pub(crate) use medium::Medium;
@@ -107,8 +114,8 @@ impl Wal {
     /// Adds a record and returns its number when it survives a power cut.
     ///
     /// # Errors
-    /// `Unavailable` when the disk does not take it, and from then on always: whether the record is there is known
-    /// when the log is opened again.
+    /// `Unavailable` when the disk does not take it, and, unless it was full, from then on always: whether the record is
+    /// there is known when the log is opened again.
     pub(crate) fn append(&mut self, payload: &[u8]) -> Result<u64> {
         if let Some(why) = &self.failed {
             return Err(Error::unavailable(format!(
@@ -121,15 +128,35 @@ impl Wal {
                 payload.len()
             )));
         }
-        let written = self.write(payload);
-        if let Err(error) = &written {
-            self.failed = Some(error.to_string());
+        self.write(payload).map_err(|failure| {
             self.open = None;
-        }
-        written
+            let undone = failure.was_full && self.undo().is_ok();
+            if !undone {
+                self.failed = Some(failure.error.to_string());
+            }
+            failure.error
+        })
     }
 
-    fn write(&mut self, payload: &[u8]) -> Result<u64> {
+    /// Cuts off what a write left behind that was not synced; the next record begins a segment.
+    fn undo(&mut self) -> Result<()> {
+        let next = path_of(&self.dir, self.next);
+        let begun = self.segments.pop_if(|segment| segment.first == self.next).is_some();
+        if begun || next.try_exists().unavailable(|| format!("could not look for \"{}\"", next.display()))? {
+            object::remove_file(&next)?;
+            return object::sync_folder(&self.dir);
+        }
+        let Some(segment) = self.segments.last() else { return Ok(()) };
+        let path = path_of(&self.dir, segment.first);
+        let cut = || {
+            let file = OpenOptions::new().write(true).open(&path)?;
+            file.set_len(segment.bytes)?;
+            file.sync_all()
+        };
+        cut().unavailable(|| format!("could not cut the end off \"{}\"", path.display()))
+    }
+
+    fn write(&mut self, payload: &[u8]) -> Result<u64, Failure> {
         let record = self.next;
         let full = self.segments.last().is_some_and(|segment| segment.bytes >= self.segment_bytes);
         if full || self.open.is_none() {
@@ -138,27 +165,32 @@ impl Wal {
         self.buffer.clear();
         frame::write(record, payload, &mut self.buffer);
         let (Some(open), Some(segment)) = (&mut self.open, self.segments.last_mut()) else {
-            return Err(Error::internal("the log has no segment to write to"));
+            return Err(Error::internal("the log has no segment to write to").into());
         };
         let doing = || format!("could not write to the log in \"{}\"", self.dir.display());
-        open.file.write(&self.buffer).unavailable(doing)?;
+        open.file.write(&self.buffer).map_err(|error| Failure::of(error, doing))?;
         open.file.sync().unavailable(doing)?;
         segment.bytes += self.buffer.len() as u64;
         self.next += 1;
         Ok(record)
     }
 
-    fn begin_segment(&mut self, first: u64) -> Result<()> {
+    fn begin_segment(&mut self, first: u64) -> Result<(), Failure> {
         self.open = None;
         let path = path_of(&self.dir, first);
         let doing = || format!("could not begin the segment \"{}\" of the log", path.display());
-        let mut file = self.medium.create(&path).unavailable(doing)?;
+        let mut file = self.medium.create(&path).map_err(|error| Failure::of(error, doing))?;
         let head = frame::head(first);
-        file.write(&head).unavailable(doing)?;
+        file.write(&head).map_err(|error| Failure::of(error, doing))?;
         object::sync_folder(&self.dir)?;
         self.segments.push(Segment { first, bytes: head.len() as u64 });
         self.open = Some(Open { file });
         Ok(())
+    }
+
+    /// Why nothing is taken any more.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.failed.as_deref()
     }
 
     /// The next record begins a segment, so that all before it can be trimmed.
@@ -180,6 +212,26 @@ impl Wal {
         }
         self.segments.drain(..gone);
         Ok(())
+    }
+}
+
+/// Why a record was not written.
+struct Failure {
+    error: Error,
+    /// There was no room, and nothing was synced.
+    was_full: bool,
+}
+
+impl Failure {
+    fn of(error: io::Error, doing: impl FnOnce() -> String) -> Self {
+        let was_full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        Self { error: Error::unavailable(format!("{}: {error}", doing())).with_source(error), was_full }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { error, was_full: false }
     }
 }
 

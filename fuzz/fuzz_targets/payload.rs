@@ -1,0 +1,9 @@
+//! Whatever somebody sends as events, it is read or refused, and nothing breaks.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    milepost::ingest::probe::payload(bytes);
+});

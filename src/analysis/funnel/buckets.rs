@@ -1,0 +1,342 @@
+//! The events of a funnel in memory, in buckets of a few thousand persons, and the walk over whole persons.
+//!
+//! An event is a number of 64 bits, its time above and which steps it fits below, and the place of its person in the
+//! bucket. A bucket fits the processor's cache: its persons are set apart by counting, and each has only few events to
+//! put in order of time, which is the order of the numbers.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+
+use datafusion::common::DataFusionError;
+use datafusion::common::Result;
+use datafusion::common::runtime::JoinSet;
+
+use crate::analysis::funnel::question::Code;
+use crate::analysis::funnel::question::FunnelQuestion;
+use crate::analysis::funnel::question::Part;
+use crate::analysis::funnel::question::Words;
+use crate::analysis::persons::Question;
+use crate::sequence::Hit;
+use crate::sequence::Order;
+
+/// Persons of a bucket, as a power of two.
+const BUCKET: u32 = 12;
+/// The bits of an event's number that say which steps and exclusions it fits.
+const FITS: u32 = 6;
+/// Times are counted from the first moment that can be stored, 0001-01-01.
+const FIRST: i64 = -62_135_596_800_000_000;
+/// Steps and exclusions share 32 bits.
+pub(crate) const MOST: usize = 16;
+
+/// What a breakdown needs besides; `seq` makes the choice among events of one instant the same every time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Extra {
+    pub(crate) seq: i64,
+    pub(crate) value: Code,
+}
+
+/// The most bytes of an event while it is gathered; `extra` for a breakdown.
+pub(crate) fn event_bytes(extra: bool) -> usize {
+    size_of::<u64>() + size_of::<u16>() + if extra { size_of::<Extra>() } else { 0 }
+}
+
+/// The events that one thread has gathered.
+#[derive(Debug, Default)]
+pub(crate) struct Gathered {
+    buckets: Vec<Events>,
+    /// The bucket at hand, which is not in its place meanwhile: events mostly come in order of persons.
+    open: Events,
+    at: usize,
+    /// Which steps and exclusions there are together: steps in the lower half, exclusions in the upper.
+    fits: Vec<u32>,
+    pub(crate) words: Words,
+    events: usize,
+}
+
+/// The events of one bucket.
+#[derive(Debug, Default)]
+struct Events {
+    keys: Vec<u64>,
+    persons: Vec<u16>,
+    extra: Vec<Extra>,
+}
+
+/// An event cannot be gathered: its person has no number that a bucket could be found by, or there are too many kinds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unfit;
+
+impl Gathered {
+    /// The number under which events are pushed that fit these steps and exclusions.
+    pub(crate) fn kind(&mut self, marks: u32) -> std::result::Result<u64, Unfit> {
+        let at = self.fits.iter().position(|one| *one == marks).unwrap_or(self.fits.len());
+        if at == self.fits.len() {
+            if at == 1 << FITS {
+                return Err(Unfit);
+            }
+            self.fits.push(marks);
+        }
+        Ok(at as u64)
+    }
+
+    /// The number of a person whose events can be gathered.
+    pub(crate) fn person(id: i64) -> std::result::Result<u32, Unfit> {
+        u32::try_from(id).map_err(|_| Unfit)
+    }
+
+    #[inline]
+    pub(crate) fn push(&mut self, person: u32, time: i64, kind: u64) -> std::result::Result<(), Unfit> {
+        let bucket = (person >> BUCKET) as usize;
+        if bucket != self.at {
+            self.turn_to(bucket);
+        }
+        let of_time = time.wrapping_sub(FIRST).cast_unsigned();
+        if of_time >> (64 - FITS) != 0 {
+            return Err(Unfit);
+        }
+        self.open.keys.push(of_time << FITS | kind);
+        self.open.persons.push(place(person));
+        self.events += 1;
+        Ok(())
+    }
+
+    /// What belongs to the event that was pushed last.
+    #[inline]
+    pub(crate) fn push_extra(&mut self, extra: Extra) {
+        self.open.extra.push(extra);
+    }
+
+    /// How many events there are.
+    pub(crate) fn len(&self) -> usize {
+        self.events
+    }
+
+    #[cold]
+    fn turn_to(&mut self, bucket: usize) {
+        self.close();
+        if bucket >= self.buckets.len() {
+            self.buckets.resize_with(bucket + 1, Events::default);
+        }
+        self.open = std::mem::take(&mut self.buckets[bucket]);
+        self.at = bucket;
+    }
+
+    fn close(&mut self) {
+        if self.at >= self.buckets.len() {
+            self.buckets.resize_with(self.at + 1, Events::default);
+        }
+        self.buckets[self.at] = std::mem::take(&mut self.open);
+    }
+}
+
+/// The place of a person in its bucket.
+fn place(person: u32) -> u16 {
+    u16::try_from(person & ((1 << BUCKET) - 1)).unwrap_or(0)
+}
+
+/// The kinds of events of all threads together, and where those of each thread are among them.
+fn united(gathered: &[Gathered]) -> (Vec<u32>, Vec<Vec<u64>>) {
+    let mut fits: Vec<u32> = Vec::new();
+    let mut place = |marks: &u32| {
+        let at = fits.iter().position(|known| known == marks).unwrap_or(fits.len());
+        if at == fits.len() {
+            fits.push(*marks);
+        }
+        at as u64
+    };
+    let renamed = gathered.iter().map(|one| one.fits.iter().map(&mut place).collect()).collect();
+    (fits, renamed)
+}
+
+/// Whether what several threads have gathered is not of too many kinds together.
+pub(crate) fn fit_together(gathered: &[Gathered]) -> bool {
+    united(gathered).0.len() <= 1 << FITS
+}
+
+/// Asks the question of every person, bucket by bucket, on so many threads.
+pub(crate) async fn walk(
+    question: &Arc<FunnelQuestion>,
+    mut gathered: Vec<Gathered>,
+    threads: usize,
+) -> Result<Vec<Part>> {
+    let mut words = Words::default();
+    for one in &mut gathered {
+        one.close();
+        let codes = words.unite(&one.words);
+        for extra in one.buckets.iter_mut().flat_map(|events| &mut events.extra) {
+            extra.value = codes.get(extra.value as usize).copied().unwrap_or(extra.value);
+        }
+    }
+    let (fits, renamed) = united(&gathered);
+    let shared = Arc::new((gathered, renamed, fits, words));
+    let next = Arc::new(AtomicUsize::new(0));
+    let mut running = JoinSet::new();
+    for _ in 0..threads.max(1) {
+        let (question, shared, next) = (Arc::clone(question), Arc::clone(&shared), Arc::clone(&next));
+        running.spawn(async move {
+            let (gathered, renamed, fits, words) = shared.as_ref();
+            let mut part = question.part();
+            part.words = Words::clone(words);
+            let buckets = gathered.iter().map(|one| one.buckets.len()).max().unwrap_or(0);
+            let mut bucket = Bucket::default();
+            loop {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                if at >= buckets {
+                    return part;
+                }
+                bucket.fill(gathered, renamed, at);
+                bucket.ask(&question, &mut part, at, fits);
+                // Another task may want the thread.
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+    let mut parts = Vec::new();
+    while let Some(done) = running.join_next().await {
+        parts.push(done.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))?);
+    }
+    Ok(parts)
+}
+
+/// The events of one bucket, each person's together.
+#[derive(Debug, Default)]
+struct Bucket {
+    /// Where the events of each person end.
+    ends: Vec<u32>,
+    keys: Vec<u64>,
+    extra: Vec<Extra>,
+    hits: Vec<Hit>,
+    values: Vec<Code>,
+    /// Time and place of each event of a person.
+    order: Vec<(u64, usize)>,
+}
+
+impl Bucket {
+    /// Sets persons apart by counting.
+    fn fill(&mut self, gathered: &[Gathered], renamed: &[Vec<u64>], at: usize) {
+        self.ends.clear();
+        self.ends.resize(1 << BUCKET, 0);
+        let parts = || {
+            let parts = gathered.iter().zip(renamed);
+            parts.filter_map(move |(one, renamed)| Some((one.buckets.get(at)?, renamed)))
+        };
+        for person in parts().flat_map(|(events, _)| &events.persons) {
+            self.ends[usize::from(*person)] += 1;
+        }
+        // First where each begins; filling moves that on to where it ends.
+        let mut begin = 0;
+        for count in &mut self.ends {
+            begin += std::mem::replace(count, begin);
+        }
+        let events = begin as usize;
+        self.keys.clear();
+        self.keys.resize(events, 0);
+        let has_extra = parts().any(|(events, _)| !events.extra.is_empty());
+        self.extra.clear();
+        self.extra.resize(if has_extra { events } else { 0 }, Extra::default());
+        let kind = (1_u64 << FITS) - 1;
+        for (events, renamed) in parts() {
+            let same = renamed.iter().enumerate().all(|(at, to)| at as u64 == *to);
+            for (row, (key, person)) in events.keys.iter().zip(&events.persons).enumerate() {
+                let to = &mut self.ends[usize::from(*person)];
+                let known = if same {
+                    *key
+                } else {
+                    let of = usize::try_from(key & kind).unwrap_or(0);
+                    key & !kind | renamed.get(of).copied().unwrap_or(0)
+                };
+                self.keys[*to as usize] = known;
+                if has_extra {
+                    self.extra[*to as usize] = events.extra[row];
+                }
+                *to += 1;
+            }
+        }
+    }
+
+    fn ask(&mut self, question: &FunnelQuestion, part: &mut Part, at: usize, fits: &[u32]) {
+        // In order nobody enters without the first step.
+        let must = if question.read.rules.order == Order::Ordered { 1 } else { u32::MAX };
+        let kind = (1_u64 << FITS) - 1;
+        let enters: u64 = fits
+            .iter()
+            .enumerate()
+            .fold(0, |bits, (at, marks)| if marks & must != 0 { bits | 1 << at } else { bits });
+        let mut start = 0;
+        let ends = std::mem::take(&mut self.ends);
+        for (place, end) in ends.iter().enumerate() {
+            let end = *end as usize;
+            let kinds = self.keys[start..end].iter().fold(0_u64, |kinds, key| kinds | 1 << (key & kind));
+            if kinds & enters != 0 {
+                let person = (at << BUCKET | place) as i64;
+                self.person(question, part, person, start..end, fits);
+            }
+            start = end;
+        }
+        self.ends = ends;
+    }
+
+    fn person(
+        &mut self,
+        question: &FunnelQuestion,
+        part: &mut Part,
+        person: i64,
+        of: std::ops::Range<usize>,
+        fits: &[u32],
+    ) {
+        let kind = (1_u64 << FITS) - 1;
+        let hit = |key: u64| {
+            let marks = usize::try_from(key & kind).ok().and_then(|at| fits.get(at)).copied().unwrap_or(0);
+            Hit {
+                time: (key >> FITS).cast_signed().wrapping_add(FIRST),
+                steps: u64::from(marks & ((1 << MOST) - 1)),
+                excludes: u64::from(marks >> MOST),
+            }
+        };
+        let keys = &mut self.keys[of.clone()];
+        self.hits.clear();
+        self.values.clear();
+        if self.extra.is_empty() {
+            if !keys.is_sorted() {
+                keys.sort_unstable();
+            }
+            self.hits.extend(keys.iter().map(|key| hit(*key)));
+        } else {
+            let extra = &self.extra[of];
+            self.order.clear();
+            self.order.extend(keys.iter().map(|key| key >> FITS).zip(0..));
+            if !self.order.is_sorted_by(|one, next| one.0 < next.0) {
+                self.order.sort_unstable();
+                let ties = self.order.chunk_by_mut(|one, next| one.0 == next.0);
+                for tie in ties.filter(|tie| tie.len() > 1) {
+                    tie.sort_unstable_by_key(|(_, at)| extra[*at].seq);
+                }
+            }
+            self.hits.extend(self.order.iter().map(|(_, at)| hit(keys[*at])));
+            self.values.extend(self.order.iter().map(|(_, at)| extra[*at].value));
+        }
+        question.unit(part, person, &self.hits, &self.values);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_that_cannot_be_numbered_is_refused_and_not_changed() {
+        let mut gathered = Gathered::default();
+        let kind = gathered.kind(1).unwrap();
+        assert_eq!(gathered.push(7, FIRST, kind), Ok(()));
+        assert_eq!(gathered.push(7, FIRST - 1, kind), Err(Unfit));
+        assert_eq!(gathered.push(7, i64::MAX, kind), Err(Unfit));
+        assert_eq!(gathered.len(), 1);
+        for marks in 2..=64 {
+            gathered.kind(marks).unwrap();
+        }
+        assert_eq!(gathered.kind(65), Err(Unfit));
+        assert_eq!(gathered.kind(64), Ok(63));
+        assert_eq!(Gathered::person(-1), Err(Unfit));
+        assert_eq!(Gathered::person(1 << 32), Err(Unfit));
+    }
+}

@@ -1,0 +1,197 @@
+//! `Index`: finds the sidecars of data files, checks them, and keeps those in memory that were used last.
+//!
+//! A data file never changes and no name is used twice, so what is kept of one is right for as long as it is kept.
+
+use std::collections::HashMap;
+use std::fs;
+use std::fs::File;
+use std::io::ErrorKind;
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+
+use bytes::Bytes;
+
+use crate::storage::DataFile;
+use crate::storage::Layout;
+use crate::storage::layout;
+use crate::storage::sidecar::format::HEAD_BYTES;
+use crate::storage::sidecar::format::Head;
+use crate::storage::sidecar::format::Sidecar;
+
+/// The most bytes of sidecars in memory.
+const MEMORY: usize = 256 << 20;
+/// Heads are small, but a store may have very many files.
+const MOST_HEADS: usize = 200_000;
+
+/// The sidecars of one data directory; the default has none.
+#[derive(Debug, Default)]
+pub struct Index {
+    layout: Option<Layout>,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    heads: HashMap<String, Head>,
+    whole: HashMap<String, Used>,
+    bytes: usize,
+    /// Rises with each use.
+    clock: u64,
+    passed: Passed,
+}
+
+#[derive(Debug)]
+struct Used {
+    sidecar: Arc<Sidecar>,
+    at: u64,
+}
+
+/// How often a sidecar was looked for and passed over, since the directory was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Passed {
+    /// There was none.
+    pub absent: u64,
+    /// It was not as it was written.
+    pub torn: u64,
+    /// It was of another file.
+    pub stale: u64,
+}
+
+impl Index {
+    pub(crate) fn new(layout: Layout) -> Self {
+        Self { layout: Some(layout), held: Mutex::default() }
+    }
+
+    /// What the sidecar of a file says first.
+    pub fn head(&self, file: &DataFile) -> Option<Head> {
+        if let Some(head) = self.lock().heads.get(&file.path) {
+            return Some(*head);
+        }
+        let path = self.path(file)?;
+        let mut bytes = [0; HEAD_BYTES];
+        let read = File::open(&path).and_then(|mut open| {
+            open.read_exact(&mut bytes)?;
+            open.metadata()
+        });
+        let length = match read {
+            Ok(metadata) => metadata.len(),
+            Err(error) => return self.pass(error.kind()),
+        };
+        // One that is cut off is known by its length, before all of it is read.
+        let Some(head) = Head::read(&bytes).filter(|head| head.bytes() == length) else {
+            return self.pass(ErrorKind::InvalidData);
+        };
+        self.own(file, head)
+    }
+
+    /// The sidecar of a file, whole and checked.
+    pub fn open(&self, file: &DataFile) -> Option<Arc<Sidecar>> {
+        {
+            let mut held = self.lock();
+            held.clock += 1;
+            let now = held.clock;
+            if let Some(used) = held.whole.get_mut(&file.path) {
+                used.at = now;
+                return Some(Arc::clone(&used.sidecar));
+            }
+        }
+        let bytes = match fs::read(self.path(file)?) {
+            Ok(bytes) => Bytes::from(bytes),
+            Err(error) => return self.pass(error.kind()),
+        };
+        let Some(sidecar) = Sidecar::read(bytes) else { return self.pass(ErrorKind::InvalidData) };
+        self.own(file, *sidecar.head())?;
+        Some(self.hold(file, sidecar))
+    }
+
+    /// Keeps a sidecar in memory: one that was read, or one that was made for a file that has none.
+    pub fn hold(&self, file: &DataFile, sidecar: Sidecar) -> Arc<Sidecar> {
+        let sidecar = Arc::new(sidecar);
+        let mut held = self.lock();
+        if self.path(file).is_none() {
+            // There is no other place where it could be looked for.
+            held.heads.insert(file.path.clone(), *sidecar.head());
+        }
+        held.clock += 1;
+        let used = Used { sidecar: Arc::clone(&sidecar), at: held.clock };
+        held.bytes += sidecar.memory();
+        if let Some(before) = held.whole.insert(file.path.clone(), used) {
+            held.bytes = held.bytes.saturating_sub(before.sidecar.memory());
+        }
+        if held.bytes > MEMORY {
+            held.let_go();
+        }
+        sidecar
+    }
+
+    /// Lets go of what is kept of files that are not there any more, or have other sidecars now.
+    pub(crate) fn forget<'a>(&self, paths: impl IntoIterator<Item = &'a str>) {
+        let mut held = self.lock();
+        for path in paths {
+            held.heads.remove(path);
+            if let Some(used) = held.whole.remove(path) {
+                held.bytes = held.bytes.saturating_sub(used.sidecar.memory());
+            }
+        }
+    }
+
+    pub fn passed(&self) -> Passed {
+        self.lock().passed
+    }
+
+    fn path(&self, file: &DataFile) -> Option<PathBuf> {
+        if layout::is_buffer(&file.path) {
+            return None;
+        }
+        self.layout.as_ref()?.sidecar(&file.path)
+    }
+
+    /// The head, if it is that of the file.
+    fn own(&self, file: &DataFile, head: Head) -> Option<Head> {
+        let mut held = self.lock();
+        if (head.file_bytes, head.rows) != (file.bytes, file.rows) {
+            held.passed.stale += 1;
+            return None;
+        }
+        if held.heads.len() >= MOST_HEADS {
+            held.heads.clear();
+        }
+        held.heads.insert(file.path.clone(), head);
+        Some(head)
+    }
+
+    fn pass<T>(&self, why: ErrorKind) -> Option<T> {
+        let passed = &mut self.lock().passed;
+        match why {
+            ErrorKind::NotFound => passed.absent += 1,
+            _ => passed.torn += 1,
+        }
+        None
+    }
+
+    /// Nothing here is half changed when a thread stops with the lock: at worst bytes are counted wrongly.
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    /// Lets go of those that were not used for longest, until three quarters of the memory are left.
+    fn let_go(&mut self) {
+        let mut used: Vec<(u64, String)> =
+            self.whole.iter().map(|(path, used)| (used.at, path.clone())).collect();
+        used.sort_unstable();
+        for (_, path) in used {
+            if self.bytes <= MEMORY / 4 * 3 {
+                break;
+            }
+            if let Some(used) = self.whole.remove(&path) {
+                self.bytes = self.bytes.saturating_sub(used.sidecar.memory());
+            }
+        }
+    }
+}
