@@ -13,7 +13,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     match cli::Args::read(std::env::args_os()) {
-        Ok(args) => cli::run(args, |engine| Box::pin(server::serve(engine))),
+        Ok(args) => cli::run(args, server::serve),
         Err(refusal) => cli::refuse(&refusal),
     }
 }

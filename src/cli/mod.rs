@@ -77,8 +77,10 @@ pub fn refuse(refusal: &clap::Error) -> ExitCode {
 
 fn begin(args: Args, serve: Serve) -> Result<Outcome> {
     let config = config(args.store)?;
-    if matches!(args.command, Some(Command::Import(_) | Command::Compact)) {
-        memory::keep_freed_pages();
+    match args.command {
+        Some(Command::Import(_) | Command::Compact) => memory::begin_with(memory::KEEP_FREED_PAGES),
+        Some(Command::Export(_)) => memory::begin_with(memory::SMALL_PAGES),
+        _ => {}
     }
     let mut builder = Builder::new_multi_thread();
     builder.enable_all();

@@ -1,6 +1,9 @@
 //! Events that come while the store is open.
 
+use std::sync::Arc;
+
 use crate::engine::Engine;
+use crate::error::Context;
 use crate::error::Result;
 
 pub use crate::ingest::CheckOptions;
@@ -11,6 +14,16 @@ pub use crate::ingest::IngestReport;
 pub use crate::ingest::RowFate;
 
 impl Engine {
+    /// Reads what the first event would wait for: the ids of all others.
+    ///
+    /// # Errors
+    /// `Invalid` when the directory is open for reading only; `Internal` when ids are missing or damaged.
+    pub async fn expect_events(&self) -> Result<()> {
+        let storage = Arc::clone(self.storage());
+        let reading = tokio::task::spawn_blocking(move || storage.event_ids().map(drop));
+        reading.await.internal(|| "event ids could not be read".to_owned())?
+    }
+
     /// Stores rows, in the shapes that an import takes, and says of each what became of it. When this returns, the
     /// events survive a power cut and the next query sees them; calls from many tasks at once share the cost of that.
     /// Refused rows are no error; they are in the quarantine too. While an

@@ -36,6 +36,8 @@ mod tail;
 mod watch;
 mod web;
 
+use std::pin::Pin;
+
 use tokio::net::TcpListener;
 
 use crate::engine::Door;
@@ -49,9 +51,16 @@ use crate::server::app::App;
 ///
 /// # Errors
 /// When an address cannot be listened on, or the certificate cannot be read.
-pub async fn serve(engine: Engine) -> Result<()> {
+///
+/// Boxed here, so that all of the server is compiled with this library and not once more with the binary.
+pub fn serve(engine: Engine) -> Pin<Box<dyn Future<Output = Result<()>>>> {
+    Box::pin(run(engine))
+}
+
+async fn run(engine: Engine) -> Result<()> {
     let settings = engine.config().server.clone();
     logs::start(&settings)?;
+    engine.expect_events().await?;
     let tls = listen::tls(&settings)?;
     let listener = listen::bind(&settings.listen, "server.listen").await?;
     let address = address(&listener)?;

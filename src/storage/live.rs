@@ -20,7 +20,6 @@ use crate::storage::Storage;
 use crate::storage::StorageConfig;
 use crate::storage::buffer::Buffers;
 use crate::storage::catalog::Catalog;
-use crate::storage::event_ids::EventIds;
 use crate::storage::event_ids::Verdict;
 use crate::storage::record::LoggedGroup;
 use crate::storage::steps::Step;
@@ -38,6 +37,8 @@ pub(crate) struct Log {
 #[derive(Debug)]
 pub(crate) struct Replayed {
     pub log: Log,
+    /// Ids of the events in it, and their fingerprints.
+    pub ids: Vec<(u128, u64)>,
     pub buffers: Buffers,
     pub last_seq: i64,
 }
@@ -48,20 +49,19 @@ pub(crate) fn replay(
     layout: &Layout,
     catalog: &Catalog,
     registry: &Registry,
-    event_ids: &mut EventIds,
 ) -> Result<Replayed> {
     let done = catalog.log_position()?;
     let mut last_seq = catalog.last_seq()?;
-    let buffers = Buffers::default();
+    let (mut ids, buffers) = (Vec::new(), Buffers::default());
     let wal =
         Wal::open(&layout.log(), config.log_medium(), config.log_segment_bytes, done, |record, bytes| {
             let group = LoggedGroup::decode(bytes, |id| registry.get(id).cloned())?;
             catalog.note(&group.persons, &group.rejected)?;
-            group.ids.iter().for_each(|(key, fingerprint)| event_ids.replayed(*key, *fingerprint));
+            ids.extend(group.ids);
             last_seq = last_seq.max(group.last_seq);
             buffers.append(record, group.events)
         })?;
-    Ok(Replayed { log: Log { wal, broken: None }, buffers, last_seq })
+    Ok(Replayed { log: Log { wal, broken: None }, ids, buffers, last_seq })
 }
 
 /// The turn to decide about events and to log them; others wait for it.

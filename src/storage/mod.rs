@@ -27,6 +27,7 @@ mod expire;
 mod flush;
 mod forget;
 mod keys;
+mod known_ids;
 mod lake;
 mod live;
 mod merge;

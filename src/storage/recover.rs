@@ -22,7 +22,7 @@ use crate::storage::buffer::Buffers;
 use crate::storage::catalog::Catalog;
 use crate::storage::commit;
 use crate::storage::delta::Tables;
-use crate::storage::event_ids::EventIds;
+use crate::storage::known_ids::KnownIds;
 use crate::storage::lake::Lake;
 use crate::storage::live;
 use crate::storage::live::Log;
@@ -34,14 +34,14 @@ use crate::storage::vacuum;
 /// What a data directory holds, in order.
 pub(crate) struct Opened {
     pub lock: Option<DirLock>,
-    pub catalog: Catalog,
+    pub catalog: Arc<Catalog>,
     pub lake: Lake,
     pub tables: Tables,
     pub registry: Registry,
     pub persons: Persons,
     pub attributes: CustomAttributes,
     /// For a writer.
-    pub event_ids: Option<EventIds>,
+    pub event_ids: Option<KnownIds>,
     pub log: Option<Log>,
     pub buffers: Buffers,
     pub last_seq: i64,
@@ -65,11 +65,11 @@ pub(crate) async fn open(config: &StorageConfig, layout: &Layout) -> Result<Open
         vacuum::sweep(&lake, &tables, config.grace, config.clock.now(), &HashSet::new()).await?;
         object::remove_file(&mark)?;
     }
-    let mut event_ids = EventIds::open(&layout.ids(), &catalog.id_runs()?, config.event_id_memory)?;
-    let Replayed { log, buffers, last_seq } =
-        live::replay(config, layout, &catalog, &registry, &mut event_ids)?;
+    let Replayed { log, ids, buffers, last_seq } = live::replay(config, layout, &catalog, &registry)?;
     let persons = catalog.load_persons()?;
     let attributes = catalog.load_attributes()?;
+    let catalog = Arc::new(catalog);
+    let event_ids = KnownIds::new(layout.ids(), config.event_id_memory, Arc::clone(&catalog), ids);
     Ok(Opened {
         lock: Some(lock),
         catalog,
@@ -94,7 +94,7 @@ fn open_for_reading(layout: &Layout) -> Result<Opened> {
     let attributes = catalog.load_attributes()?;
     Ok(Opened {
         lock: None,
-        catalog,
+        catalog: Arc::new(catalog),
         lake,
         tables,
         registry,

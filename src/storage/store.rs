@@ -26,6 +26,7 @@ use crate::storage::buffer::Buffers;
 use crate::storage::catalog::Catalog;
 use crate::storage::delta::Tables;
 use crate::storage::event_ids::EventIds;
+use crate::storage::known_ids::KnownIds;
 use crate::storage::lake::Lake;
 use crate::storage::live::HeldLog;
 use crate::storage::lock::DirLock;
@@ -136,7 +137,7 @@ pub struct Storage {
     /// The number of the last event that was taken.
     pub(crate) last_seq: AtomicI64,
     pub(crate) store: Arc<Overlay>,
-    event_ids: Option<Mutex<EventIds>>,
+    event_ids: Option<KnownIds>,
     /// Let go last.
     _lock: Option<DirLock>,
 }
@@ -150,7 +151,7 @@ impl Storage {
         let layout = Layout::new(&config.dir);
         let opened = recover::open(&config, &layout).await?;
         let mark = WritingMark::new(layout.writing());
-        let catalog = Arc::new(opened.catalog);
+        let catalog = opened.catalog;
         let people_rows = Arc::new(PeopleRows::new(Arc::clone(&catalog)));
         let index = Arc::new(Index::new(layout.clone()));
         Ok(Arc::new(Self {
@@ -174,7 +175,7 @@ impl Storage {
             last_seq: AtomicI64::new(opened.last_seq),
             store: Arc::new(Overlay::new(Arc::clone(opened.lake.store()))),
             lake: opened.lake,
-            event_ids: opened.event_ids.map(Mutex::new),
+            event_ids: opened.event_ids,
             _lock: opened.lock,
             config,
         }))
@@ -215,10 +216,9 @@ impl Storage {
     /// and not while it commits, which seals the ids that were checked.
     ///
     /// # Errors
-    /// `Invalid` when the directory is open for reading only.
+    /// `Invalid` when the directory is open for reading only; the first call reads them, and may fail to.
     pub fn event_ids(&self) -> Result<MutexGuard<'_, EventIds>> {
-        let ids = self.event_ids.as_ref().ok_or_else(read_only)?;
-        Ok(ids.lock().unwrap_or_else(PoisonError::into_inner))
+        self.event_ids.as_ref().ok_or_else(read_only)?.get()
     }
 
     /// Adds definitions or puts them in the place of those with their ids; durable and in force when this returns,
