@@ -77,14 +77,16 @@ impl Stretch {
         self.from.is_none_or(|from| from <= start) && end <= self.to
     }
 
-    /// Whether something of a piece of time may lie in it.
+    /// Whether something of a piece of time may lie in it, now or a moment later.
     pub(crate) fn touches(&self, start: i64, end: i64) -> bool {
-        self.from.is_none_or(|from| from < end) && start < self.to
+        let begins_in_time = if self.ends == Moves::Steadily { start <= self.to } else { start < self.to };
+        self.from.is_none_or(|from| from < end) && begins_in_time
     }
 
-    /// Whether an end lies within a piece of time, so that it is neither all in nor all out.
+    /// Whether an end lies within a piece of time, so that it is neither all in nor all out, or will in a moment.
     pub(crate) fn cuts(&self, start: i64, end: i64) -> bool {
         [self.from, Some(self.to)].into_iter().flatten().any(|edge| start < edge && edge < end)
+            || self.steady_edges().any(|edge| edge == start)
     }
 
     /// The ends that move with the clock.
@@ -125,4 +127,29 @@ pub(crate) fn pieces(day: Day, zone: Zone) -> Vec<(i64, i64)> {
             piece
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::MICROS_PER_DAY;
+
+    /// At midnight sharp, an end that moves with the clock is about to cut the day that begins.
+    #[test]
+    fn a_day_that_begins_now_is_cut_by_what_moves_on_into_it() {
+        let (day, now) = (MICROS_PER_DAY, Micros(10 * MICROS_PER_DAY));
+        let last = |period| Stretch::of_period(&period, now, Zone::UTC).unwrap();
+        let steady = last(AggregatePeriod::Last24Hours);
+        for (start, touched, cut) in
+            [(8, false, false), (9, true, true), (10, true, true), (11, false, false)]
+        {
+            let (start, end) = (start * day, (start + 1) * day);
+            assert_eq!((steady.touches(start, end), steady.cuts(start, end)), (touched, cut), "{start}");
+        }
+        let by_days = last(AggregatePeriod::LastDays(2));
+        for (start, touched) in [(7, false), (8, true), (9, true), (10, false)] {
+            let (start, end) = (start * day, (start + 1) * day);
+            assert_eq!((by_days.touches(start, end), by_days.cuts(start, end)), (touched, false), "{start}");
+        }
+    }
 }
