@@ -192,6 +192,36 @@ fn a_postgres_driver_asks_with_a_key_and_without() {
     }
 }
 
+/// What random clients may get: an answer that the published document knows, and never a fault of ours.
+#[test]
+fn whatever_schemathesis_sends_is_answered_as_the_document_says() {
+    let Some(interpreter) =
+        needs("whatever_schemathesis_sends_is_answered_as_the_document_says", "MILEPOST_TEST_PYTHON")
+    else {
+        return;
+    };
+    let store = Store::with_seats();
+    let server = Server::start(&store);
+    let url = format!("http://{}/v1/openapi.json", server.address);
+    let program = Path::new(&interpreter).with_file_name("schemathesis");
+    // The tail never ends; a busy machine is no fault.
+    let output = Command::new(program)
+        .args(["run", &url, "--exclude-path", "/v1/tail", "--checks"])
+        .arg(
+            "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance",
+        )
+        .args(["--phases", "examples,coverage,fuzzing", "--max-examples", "10", "--max-time", "120"])
+        .args(["--seed", "1", "--no-shrink", "--warnings", "off", "--request-timeout", "120"])
+        .args(["--suppress-health-check", "all"])
+        .current_dir(store.path(""))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    server.get("/readyz").fine();
+    server.stop();
+}
+
 #[test]
 fn a_browser_sends_what_visitors_do() {
     let test = "a_browser_sends_what_visitors_do";

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::Child;
 use std::process::Command;
 use std::process::Stdio;
+use std::thread::JoinHandle;
 
 use tempfile::TempDir;
 
@@ -131,6 +132,7 @@ pub(crate) fn seat(event_id: &str, person: &str, time: &str, properties: &str) -
 /// A server on a port of its own, over the store of a test; told to end when dropped.
 pub(crate) struct Server {
     child: Child,
+    log: Option<JoinHandle<String>>,
     pub(crate) address: String,
 }
 
@@ -172,18 +174,26 @@ impl Server {
         // One that was killed has left its own.
         drop(std::fs::remove_file(&door));
         let mut child = store.spawn(line);
+        // Read while it runs: a pipe holds some hundred lines, and whoever writes the next one waits.
+        let mut pipe = child.stderr.take().unwrap();
+        let log = std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            pipe.read_to_end(&mut bytes).unwrap();
+            String::from_utf8_lossy(&bytes).into_owned()
+        });
         for _ in 0..600 {
             if let Ok(text) = std::fs::read_to_string(&door) {
                 let address = text.split("http://").nth(1).unwrap().split('"').next().unwrap().to_owned();
-                return Self { child, address };
+                return Self { child, log: Some(log), address };
             }
             if child.try_wait().unwrap().is_some() {
                 break;
             }
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
-        let output = child.wait_with_output().unwrap();
-        panic!("the server did not start: {}", String::from_utf8_lossy(&output.stderr));
+        drop(child.kill());
+        drop(child.wait());
+        panic!("the server did not start: {}", log.join().unwrap());
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
@@ -248,8 +258,7 @@ impl Server {
     /// Asks it to end, waits until it has, and gives what it logged.
     pub(crate) fn stop(mut self) -> String {
         end(&self.child);
-        let mut log = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        let log = self.log.take().unwrap().join().unwrap();
         assert!(self.child.wait().unwrap().success(), "{log}");
         log
     }
