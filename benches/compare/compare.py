@@ -27,6 +27,7 @@ DAY = "2026-07-15"
 NEXT = "2026-07-16"
 GZIP_LEVEL = 6  # DuckDB's COPY compresses at miniz's default level, 6
 THREADS = 2
+RUNS = 9  # of each question in a process, after one to warm up
 
 DEFINE = """
 CREATE EVENT IF NOT EXISTS FROM TEMPLATE itemViewed;
@@ -320,17 +321,17 @@ def main():
         if name in only:
             ours, peer, other = [], [], []
             for _ in range(bench.rounds):
-                ours += bench.ask_ours(OURS[name], 5)
-                peer += bench.ask_duckdb(DUCK[name], 5)
-                other += bench.ask_clickhouse(CLICKHOUSE[name], 5)
+                ours += bench.ask_ours(OURS[name], RUNS)
+                peer += bench.ask_duckdb(DUCK[name], RUNS)
+                other += bench.ask_clickhouse(CLICKHOUSE[name], RUNS)
             report(name, ours, peer, "ms")
             report(name, ours, other, "ms", "ClickHouse")
     for name in ("q1", "q6"):
         if name in only:
             ours, peer = [], []
             for _ in range(bench.rounds):
-                ours += bench.ask_ours(OURS[name], 5)
-                peer += bench.ask_duckdb(DUCK[name], 5)
+                ours += bench.ask_ours(OURS[name], RUNS)
+                peer += bench.ask_duckdb(DUCK[name], RUNS)
             report(name, ours, peer, "ms")
     if "q7" in only:
         ours, peer = [], []

@@ -19,6 +19,7 @@ import sys
 import duckdb
 
 from compare import ROOT
+from compare import RUNS
 from compare import THREADS
 from compare import Bench
 from compare import report
@@ -48,7 +49,7 @@ def statements(start, now):
             f"SELECT count() FROM (SELECT person, arraySort(groupArrayIf({millis}, definition = 'pageView')) a, "
             f"countIf(definition = 'itemPurchased') buys FROM typed WHERE definition = 'pageView' OR (definition = 'itemPurchased' "
             f"AND time >= toDateTime64('{cut}', 3, 'UTC')) GROUP BY person HAVING buys = 0 AND length(a) >= 5 AND "
-            f"arrayExists((x, y) -> y - x <= {MONTH}, {four}, arraySlice(a, 5)))",
+            f"arrayExists((x, y) -> y - x <= {MONTH}, {four}, arraySlice(a, RUNS)))",
         ),
         "q5": (
             "RETENTION * THEN * PER WEEK FOR 8 CELLS",
@@ -122,9 +123,9 @@ def main():
         check(bench, name, asked, start)
         ours, duck, click = [], [], []
         for _ in range(args.rounds):
-            ours += bench.ask_ours(asked[0], 5)
-            duck += bench.ask_duckdb(asked[1], 5)
-            click += bench.ask_clickhouse(asked[2], 5)
+            ours += bench.ask_ours(asked[0], RUNS)
+            duck += bench.ask_duckdb(asked[1], RUNS)
+            click += bench.ask_clickhouse(asked[2], RUNS)
         report(name, ours, duck, "ms")
         report(name, ours, click, "ms", "ClickHouse")
 
