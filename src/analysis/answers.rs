@@ -20,19 +20,18 @@ use datafusion::logical_expr::TableType;
 use datafusion::physical_expr::EquivalenceProperties;
 use datafusion::physical_expr::Partitioning;
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_plan::DisplayAs;
 use datafusion::physical_plan::DisplayFormatType;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::PlanProperties;
 use datafusion::physical_plan::execution_plan::Boundedness;
 use datafusion::physical_plan::execution_plan::EmissionType;
-use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 
 use crate::analysis::Analysis;
 use crate::analysis::Ground;
 use crate::analysis::hits::external;
+use crate::analysis::hits::projected;
 use crate::error::Error;
 use crate::time::Clock;
 use crate::time::SystemClock;
@@ -97,13 +96,7 @@ impl TableProvider for AnalysisTable {
         };
         let ground = Ground::within(state.clone(), SystemClock.now(), self.zone);
         let plan = Box::pin(self.question.plan(&ground, Arc::clone(&self.schema))).await;
-        let plan = plan.map_err(external)?;
-        let Some(chosen) = projection else { return Ok(plan) };
-        let columns = chosen.iter().map(|at| {
-            let name = self.schema.field(*at).name().clone();
-            (Arc::new(Column::new(&name, *at)) as Arc<dyn PhysicalExpr>, name)
-        });
-        Ok(Arc::new(ProjectionExec::try_new(columns.collect::<Vec<_>>(), plan)?))
+        projected(plan.map_err(external)?, projection)
     }
 }
 

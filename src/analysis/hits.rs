@@ -19,6 +19,10 @@ use datafusion::logical_expr::lit;
 use datafusion::logical_expr::or;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::when;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::projection::ProjectionExec;
 
 use crate::query::NamedTable;
 use crate::query::in_range;
@@ -97,6 +101,20 @@ impl Hits {
         }
         plan.project(columns)?.build()
     }
+}
+
+/// The columns of an answer that are asked for.
+pub(crate) fn projected(
+    answer: Arc<dyn ExecutionPlan>,
+    projection: Option<&Vec<usize>>,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let Some(chosen) = projection else { return Ok(answer) };
+    let schema = answer.schema();
+    let columns = chosen.iter().map(|at| {
+        let name = schema.field(*at).name().clone();
+        (Arc::new(Column::new(&name, *at)) as Arc<dyn PhysicalExpr>, name)
+    });
+    Ok(Arc::new(ProjectionExec::try_new(columns.collect::<Vec<_>>(), answer)?))
 }
 
 pub(crate) fn external(error: crate::error::Error) -> DataFusionError {

@@ -29,6 +29,14 @@ struct Marked {
     kinds: Vec<(u64, i64, i64)>,
 }
 
+impl Marked {
+    /// Whether all events of the file occurred in time for all kinds.
+    fn is_whole(&self) -> bool {
+        let (Micros(first), Micros(last)) = self.file.file().times;
+        self.kinds.iter().all(|(_, from, to)| *from <= first && last < *to)
+    }
+}
+
 /// Whether a kind says nothing but which definition and when.
 fn is_bare(kind: &Kind<'_>) -> bool {
     kind.events.filter.is_none() && kind.value.is_none()
@@ -118,6 +126,24 @@ impl IndexedEvents {
         self.files.get(at).map_or(0, |one| usize::try_from(one.file.file().rows).unwrap_or(usize::MAX))
     }
 
+    /// Hands over who has an event of a kind in a file, once or more often. `false` when the file can have no index.
+    pub(crate) async fn visit_persons(
+        &self,
+        at: usize,
+        mut on: impl FnMut(i64),
+    ) -> datafusion::common::Result<bool> {
+        let Some(one) = self.files.get(at) else { return Ok(true) };
+        if !one.is_whole() {
+            return self.visit(at, |_| true, |person, _, _| on(person)).await;
+        }
+        let Some((sidecar, _)) = self.indexed.of(&one.file).await? else { return Ok(false) };
+        let aliases = self.indexed.lake().snapshot.persons.aliases();
+        for stored in sidecar.persons().iter().map(|stored| i64::from(*stored)) {
+            on(if aliases.is_empty() { stored } else { aliases.resolve(PersonId(stored)).0 });
+        }
+        Ok(true)
+    }
+
     /// Hands over the events of a file: person, time and marks, person by person; `keep` says of whom. `false` when the
     /// file can have no index.
     pub(crate) async fn visit(
@@ -126,10 +152,9 @@ impl IndexedEvents {
         keep: impl Fn(i64) -> bool,
         mut on: impl FnMut(i64, i64, u64),
     ) -> datafusion::common::Result<bool> {
-        let Some(Marked { file, kinds }) = self.files.get(at) else { return Ok(true) };
-        let Some((sidecar, _)) = self.indexed.of(file).await? else { return Ok(false) };
-        let (Micros(first), Micros(last)) = file.file().times;
-        let always = kinds.iter().all(|(_, from, to)| *from <= first && last < *to);
+        let Some(one) = self.files.get(at) else { return Ok(true) };
+        let (kinds, always) = (&one.kinds, one.is_whole());
+        let Some((sidecar, _)) = self.indexed.of(&one.file).await? else { return Ok(false) };
         let all = kinds.iter().fold(0, |marks, kind| marks | kind.0);
         let aliases = self.indexed.lake().snapshot.persons.aliases();
         let (persons, events) = (sidecar.persons(), sidecar.events());

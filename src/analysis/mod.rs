@@ -9,6 +9,7 @@ pub mod attributes;
 mod bits;
 mod events;
 mod funnel;
+mod gather;
 mod ground;
 mod hits;
 mod indexed;

@@ -2,6 +2,7 @@
 
 mod attributes;
 mod audience;
+mod bare;
 mod condition;
 mod counts;
 mod order;
@@ -22,6 +23,7 @@ use crate::analysis::ground::Scope;
 use crate::analysis::ground::ScopeWords;
 use crate::analysis::ground::moment;
 use crate::analysis::ground::timestamp;
+use crate::analysis::segment::counts::Counted;
 use crate::analysis::table::Table;
 use crate::error::Error;
 use crate::error::Result;
@@ -149,9 +151,9 @@ impl Asked<'_> {
         let Some(until) = self.scope.until else { return Ok(now) };
         let at = timestamp(until);
         let known = format!("SELECT \"personId\" FROM persons WHERE \"createdTime\" < {at}");
-        let seen = format!("SELECT \"personId\" FROM events WHERE \"occurredTime\" < {at}");
+        let any = Events { event: "*".to_owned(), filter: None };
         let mut then = self.ground.persons_of(&known).await?;
-        then.unite(&counts::persons(self.ground, &seen).await?);
+        then.unite(&self.events(&any, (None, Some(until))).persons().await?);
         then.intersect(&now);
         Ok(then)
     }
@@ -218,22 +220,20 @@ impl Asked<'_> {
                     "the first or last time is one event: it has no number of times, days or total",
                 ));
             }
-            let range = (None, Some(self.scope.as_of));
-            let sql = self.scope.select("\"personId\", \"occurredTime\"", &did.events, range, None)?;
+            let all = self.events(&did.events, (None, Some(self.scope.as_of)));
             let is_first = did.occurrence == Occurrence::First;
             let (from, to) = (from.map_or(i64::MIN, |from| from.0), to.0);
-            return counts::ends(self.ground, &sql, is_first, |at| from <= at && at < to).await.map_err(said);
+            return all.ends(is_first, |at| from <= at && at < to).await.map_err(said);
         }
         let range = (from, Some(to));
         if did.days.is_none() && did.total.is_none() {
-            let sql = self.scope.select("\"personId\"", &did.events, range, None)?;
+            let all = self.events(&did.events, range);
             let Some(times) = did.times.filter(|times| *times != Amount::AtLeast(1)) else {
-                return counts::persons(self.ground, &sql).await.map_err(said);
+                return all.persons().await.map_err(said);
             };
             // Whoever never did it is not counted: ask for the others, and take them away from everybody.
             let none = times.includes(0);
-            let found = counts::times(self.ground, &sql, |count| times.includes(count) != none);
-            let found = found.await.map_err(said)?;
+            let found = all.times(|count| times.includes(count) != none).await.map_err(said)?;
             return Ok(if none { self.without(&found) } else { found });
         }
         let zone = literal(self.scope.zone.name());
@@ -262,6 +262,10 @@ impl Asked<'_> {
         let sql = self.scope.select("\"personId\"", &did.events, range, None)?;
         let sql = format!("{sql} GROUP BY 1 HAVING {}", having.join(" AND "));
         self.ground.persons_of(&sql).await.map_err(said)
+    }
+
+    fn events<'b>(&'b self, events: &'b Events, range: (Option<Micros>, Option<Micros>)) -> Counted<'b> {
+        Counted { ground: self.ground, scope: &self.scope, events, range }
     }
 
     async fn sequence(&self, steps: &Steps, of: Option<&Bits>) -> Result<Bits> {

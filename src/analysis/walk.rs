@@ -3,7 +3,7 @@
 //! Events are read in whatever order files give them, a few bytes each, and put into buckets of a few thousand persons.
 //! A bucket fits the processor's cache, so its persons are set apart by counting, and each has only few events to put
 //! in order of time. What does not fit into memory is sorted on disk instead, by DataFusion, and walked by
-//! [`PersonsExec`].
+//! [`PersonsExec`](crate::analysis::persons::PersonsExec).
 
 use std::fmt;
 use std::ops::Range;
@@ -19,7 +19,6 @@ use arrow::datatypes::SchemaRef;
 use arrow::datatypes::TimestampMicrosecondType;
 use arrow::datatypes::UInt64Type;
 use arrow::record_batch::RecordBatch;
-use datafusion::common::DataFusionError;
 use datafusion::common::Result;
 use datafusion::common::internal_err;
 use datafusion::common::runtime::JoinSet;
@@ -37,23 +36,24 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::PlanProperties;
 use datafusion::physical_plan::execution_plan::Boundedness;
 use datafusion::physical_plan::execution_plan::EmissionType;
-use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::metrics::MetricBuilder;
 use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
-use futures::TryStreamExt;
 
+use crate::analysis::gather::All;
+use crate::analysis::gather::ON_DISK;
+use crate::analysis::gather::Unfit;
+use crate::analysis::gather::answer_on_disk;
+use crate::analysis::gather::joined;
 use crate::analysis::hits::PERSON;
 use crate::analysis::hits::SEQ_AT;
 use crate::analysis::hits::TIME;
 use crate::analysis::hits::external;
 use crate::analysis::indexed::IndexedEvents;
 use crate::analysis::indexed::Places;
-use crate::analysis::persons::PersonsExec;
 use crate::analysis::persons::Question;
-use crate::analysis::persons::sorted;
 use crate::analysis::values::NULL;
 use crate::analysis::values::Numbers;
 use crate::analysis::values::Values;
@@ -66,9 +66,6 @@ const BUCKET: u32 = 12;
 
 /// Kinds of events that the marks of a [`Lean`] have room for.
 const MOST_LEAN: usize = 32;
-
-/// Whether events were sorted on disk, as `EXPLAIN ANALYZE` shows it.
-const ON_DISK: &str = "sorted_on_disk";
 
 /// One event of somebody, as far as a question needs it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -202,12 +199,8 @@ impl<W: Walk> ExecutionPlan for WalkExec<W> {
                 Err(Unfit::Failed(error)) => Err(error),
                 Err(Unfit::Sort) => {
                     on_disk.add(1);
-                    let partitions = context.session_config().target_partitions();
-                    let rows = sorted(reset_plan_states(Arc::clone(&planned.hits))?, partitions)?;
-                    let whole = Arc::new(InOrder { walk, planned, values: Arc::default() });
-                    let answer = PersonsExec::new(whole, rows).execute(0, context)?;
-                    let batches: Vec<RecordBatch> = answer.try_collect().await?;
-                    batches.into_iter().next().map_or_else(|| internal_err!("a question had no answer"), Ok)
+                    let whole = Arc::new(InOrder { walk, planned: planned.clone(), values: Arc::default() });
+                    answer_on_disk(whole, planned.hits, context).await
                 }
             }
         };
@@ -217,22 +210,6 @@ impl<W: Walk> ExecutionPlan for WalkExec<W> {
 
     fn metrics(&self) -> Option<MetricsSet> {
         Some(self.metrics.clone_inner())
-    }
-}
-
-/// Why events are not gathered in memory.
-enum Unfit {
-    /// They do not fit, or persons are not numbered densely.
-    Sort,
-    Failed(DataFusionError),
-}
-
-impl From<DataFusionError> for Unfit {
-    fn from(error: DataFusionError) -> Self {
-        match error.find_root() {
-            DataFusionError::ResourcesExhausted(_) => Self::Sort,
-            _ => Self::Failed(error),
-        }
     }
 }
 
@@ -264,7 +241,7 @@ async fn gather(
     name: &'static str,
     values: &Arc<Mutex<Values>>,
     context: &Arc<TaskContext>,
-) -> Result<(Vec<Gathered>, Vec<MemoryReservation>), Unfit> {
+) -> Result<All<Gathered>, Unfit> {
     let mut running: JoinSet<Result<(Gathered, MemoryReservation), Unfit>> = JoinSet::new();
     for partition in 0..planned.hits.properties().output_partitioning().partition_count() {
         let mut rows = planned.hits.execute(partition, Arc::clone(context))?;
@@ -294,7 +271,7 @@ async fn from_indexes(
     planned: &Planned,
     name: &'static str,
     context: &Arc<TaskContext>,
-) -> Result<(Vec<Gathered>, Vec<MemoryReservation>), Unfit> {
+) -> Result<All<Gathered>, Unfit> {
     let places = Arc::new(Places::default());
     let mut running: JoinSet<Result<(Gathered, MemoryReservation), Unfit>> = JoinSet::new();
     for _ in 0..context.session_config().target_partitions().max(1) {
@@ -318,19 +295,6 @@ async fn from_indexes(
         });
     }
     joined(running).await
-}
-
-async fn joined(
-    mut running: JoinSet<Result<(Gathered, MemoryReservation), Unfit>>,
-) -> Result<(Vec<Gathered>, Vec<MemoryReservation>), Unfit> {
-    let (mut all, mut held) = (Vec::new(), Vec::new());
-    while let Some(done) = running.join_next().await {
-        let done = done.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))?;
-        let (gathered, memory) = done?;
-        all.push(gathered);
-        held.push(memory);
-    }
-    Ok((all, held))
 }
 
 impl Gathered {
@@ -382,7 +346,7 @@ async fn in_buckets<W: Walk>(
     with_extra: bool,
     gathered: Vec<Gathered>,
     context: &Arc<TaskContext>,
-) -> Result<(Vec<W::Part>, Vec<MemoryReservation>)> {
+) -> Result<All<W::Part>> {
     let gathered = Arc::new(gathered);
     let next = Arc::new(AtomicUsize::new(0));
     let mut running: JoinSet<Result<(W::Part, MemoryReservation)>> = JoinSet::new();
@@ -406,13 +370,7 @@ async fn in_buckets<W: Walk>(
             }
         });
     }
-    let (mut parts, mut held) = (Vec::new(), Vec::new());
-    while let Some(done) = running.join_next().await {
-        let (part, memory) = done.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))??;
-        parts.push(part);
-        held.push(memory);
-    }
-    Ok((parts, held))
+    joined(running).await
 }
 
 /// The events of one bucket, each person's together.
@@ -458,12 +416,12 @@ impl Bucket {
 
     fn walk<W: Walk>(&mut self, walk: &W, part: &mut W::Part) {
         let mut start = 0;
-        for (person, end) in (self.base..).zip(std::mem::take(&mut self.ends)) {
-            if end > start {
-                let events = in_order(&mut self.events[start..end], self.numbered);
+        for (person, end) in (self.base..).zip(&self.ends) {
+            if *end > start {
+                let events = in_order(&mut self.events[start..*end], self.numbered);
                 walk.person(part, person, events);
             }
-            start = end;
+            start = *end;
         }
     }
 }

@@ -16,6 +16,10 @@ use crate::analysis::funnel::question::Code;
 use crate::analysis::funnel::question::FunnelQuestion;
 use crate::analysis::funnel::question::Part;
 use crate::analysis::funnel::question::Words;
+use crate::analysis::funnel::runs;
+use crate::analysis::funnel::runs::Events;
+use crate::analysis::funnel::runs::Run;
+use crate::analysis::funnel::runs::settle;
 use crate::analysis::persons::Question;
 use crate::sequence::Hit;
 use crate::sequence::Order;
@@ -44,22 +48,19 @@ pub(crate) fn event_bytes(extra: bool) -> usize {
 /// The events that one thread has gathered.
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
+    /// Events of files that come in order of persons.
+    runs: Vec<Run>,
+    /// Other events, in their buckets.
     buckets: Vec<Events>,
     /// The bucket at hand, which is not in its place meanwhile: events mostly come in order of persons.
     open: Events,
     at: usize,
+    /// Whether the last event went into a bucket.
+    aside: bool,
     /// Which steps and exclusions there are together: steps in the lower half, exclusions in the upper.
     fits: Vec<u32>,
     pub(crate) words: Words,
     events: usize,
-}
-
-/// The events of one bucket.
-#[derive(Debug, Default)]
-struct Events {
-    keys: Vec<u64>,
-    persons: Vec<u16>,
-    extra: Vec<Extra>,
 }
 
 /// An event cannot be gathered: its person has no number that a bucket could be found by, or there are too many kinds.
@@ -84,17 +85,44 @@ impl Gathered {
         u32::try_from(id).map_err(|_| Unfit)
     }
 
+    /// From now on, events of another file are pushed: its day, its place among others, and for how many events there
+    /// should be room.
+    pub(crate) fn begin_file(&mut self, order: (i32, usize), events: usize) {
+        self.runs.push(Run::new(order, events));
+    }
+
+    /// Adds an event of the file that was begun, in which most come in order of persons.
+    #[inline]
+    pub(crate) fn push_next(&mut self, person: u32, time: i64, kind: u64) -> std::result::Result<(), Unfit> {
+        let key = key(time, kind)?;
+        let bucket = (person >> BUCKET) as usize;
+        self.aside = !self.runs.last_mut().is_some_and(|run| run.push(bucket, key, place(person)));
+        if self.aside {
+            return self.push(person, time, kind);
+        }
+        self.events += 1;
+        Ok(())
+    }
+
+    /// The file that was begun, for events of one kind that are known to come in order of persons; none when times
+    /// between these two have no number.
+    pub(crate) fn in_order(&mut self, kind: u64, (first, last): (i64, i64)) -> Option<InOrder<'_>> {
+        key(first, kind).and(key(last, kind)).ok()?;
+        let run = self.runs.last_mut()?;
+        self.events -= run.events.keys.len();
+        Some(InOrder { run, kind, events: &mut self.events })
+    }
+
+    /// Adds an event, in whatever order.
     #[inline]
     pub(crate) fn push(&mut self, person: u32, time: i64, kind: u64) -> std::result::Result<(), Unfit> {
+        let key = key(time, kind)?;
         let bucket = (person >> BUCKET) as usize;
         if bucket != self.at {
             self.turn_to(bucket);
         }
-        let of_time = time.wrapping_sub(FIRST).cast_unsigned();
-        if of_time >> (64 - FITS) != 0 {
-            return Err(Unfit);
-        }
-        self.open.keys.push(of_time << FITS | kind);
+        self.aside = true;
+        self.open.keys.push(key);
         self.open.persons.push(place(person));
         self.events += 1;
         Ok(())
@@ -103,7 +131,10 @@ impl Gathered {
     /// What belongs to the event that was pushed last.
     #[inline]
     pub(crate) fn push_extra(&mut self, extra: Extra) {
-        self.open.extra.push(extra);
+        match self.runs.last_mut().filter(|_| !self.aside) {
+            Some(run) => run.events.extra.push(extra),
+            None => self.open.extra.push(extra),
+        }
     }
 
     /// How many events there are.
@@ -127,6 +158,35 @@ impl Gathered {
         }
         self.buckets[self.at] = std::mem::take(&mut self.open);
     }
+}
+
+/// Takes the events of one file.
+#[derive(Debug)]
+pub(crate) struct InOrder<'a> {
+    run: &'a mut Run,
+    kind: u64,
+    events: &'a mut usize,
+}
+
+impl InOrder<'_> {
+    #[inline]
+    pub(crate) fn push(&mut self, person: u32, time: i64) {
+        let key = time.wrapping_sub(FIRST).cast_unsigned() << FITS | self.kind;
+        self.run.push((person >> BUCKET) as usize, key, place(person));
+    }
+}
+
+impl Drop for InOrder<'_> {
+    fn drop(&mut self) {
+        *self.events += self.run.events.keys.len();
+    }
+}
+
+/// The number of an event.
+#[inline]
+fn key(time: i64, kind: u64) -> std::result::Result<u64, Unfit> {
+    let of_time = time.wrapping_sub(FIRST).cast_unsigned();
+    if of_time >> (64 - FITS) != 0 { Err(Unfit) } else { Ok(of_time << FITS | kind) }
 }
 
 /// The place of a person in its bucket.
@@ -163,28 +223,36 @@ pub(crate) async fn walk(
     for one in &mut gathered {
         one.close();
         let codes = words.unite(&one.words);
-        for extra in one.buckets.iter_mut().flat_map(|events| &mut events.extra) {
+        let events = one.runs.iter_mut().map(|run| &mut run.events).chain(&mut one.buckets);
+        for extra in events.flat_map(|events| &mut events.extra) {
             extra.value = codes.get(extra.value as usize).copied().unwrap_or(extra.value);
         }
     }
     let (fits, renamed) = united(&gathered);
-    let shared = Arc::new((gathered, renamed, fits, words));
+    let buckets =
+        gathered.iter().flat_map(|one| one.runs.iter().map(Run::buckets).chain([one.buckets.len()]));
+    let buckets = buckets.max().unwrap_or(0);
+    let mut runs: Vec<(usize, Run)> = Vec::new();
+    for (thread, one) in gathered.iter_mut().enumerate() {
+        runs.extend(std::mem::take(&mut one.runs).into_iter().map(|run| (thread, run)));
+    }
+    runs.sort_by_key(|(_, run)| run.order);
+    let shared = Arc::new((All { runs, gathered, renamed }, fits, words));
     let next = Arc::new(AtomicUsize::new(0));
     let mut running = JoinSet::new();
     for _ in 0..threads.max(1) {
         let (question, shared, next) = (Arc::clone(question), Arc::clone(&shared), Arc::clone(&next));
         running.spawn(async move {
-            let (gathered, renamed, fits, words) = shared.as_ref();
+            let (all, fits, words) = shared.as_ref();
             let mut part = question.part();
             part.words = Words::clone(words);
-            let buckets = gathered.iter().map(|one| one.buckets.len()).max().unwrap_or(0);
             let mut bucket = Bucket::default();
             loop {
                 let at = next.fetch_add(1, Ordering::Relaxed);
                 if at >= buckets {
                     return part;
                 }
-                bucket.fill(gathered, renamed, at);
+                bucket.fill(all, at);
                 bucket.ask(&question, &mut part, at, fits);
                 // Another task may want the thread.
                 tokio::task::yield_now().await;
@@ -196,6 +264,26 @@ pub(crate) async fn walk(
         parts.push(done.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))?);
     }
     Ok(parts)
+}
+
+/// What all threads have gathered.
+#[derive(Debug)]
+struct All {
+    /// In order, each with the thread that read it.
+    runs: Vec<(usize, Run)>,
+    gathered: Vec<Gathered>,
+    /// The kinds of each thread among those of all.
+    renamed: Vec<Vec<u64>>,
+}
+
+impl All {
+    /// The events of a bucket, with the kinds of their thread.
+    fn of(&self, bucket: usize) -> impl Iterator<Item = (runs::Part<'_>, &[u64])> {
+        let runs = self.runs.iter().filter_map(move |(thread, run)| Some((run.of(bucket)?, *thread)));
+        let aside = self.gathered.iter().enumerate();
+        let aside = aside.filter_map(move |(thread, one)| Some((one.buckets.get(bucket)?.all(), thread)));
+        runs.chain(aside).map(|(part, thread)| (part, self.renamed[thread].as_slice()))
+    }
 }
 
 /// The events of one bucket, each person's together.
@@ -213,14 +301,10 @@ struct Bucket {
 
 impl Bucket {
     /// Sets persons apart by counting.
-    fn fill(&mut self, gathered: &[Gathered], renamed: &[Vec<u64>], at: usize) {
+    fn fill(&mut self, all: &All, at: usize) {
         self.ends.clear();
         self.ends.resize(1 << BUCKET, 0);
-        let parts = || {
-            let parts = gathered.iter().zip(renamed);
-            parts.filter_map(move |(one, renamed)| Some((one.buckets.get(at)?, renamed)))
-        };
-        for person in parts().flat_map(|(events, _)| &events.persons) {
+        for person in all.of(at).flat_map(|(events, _)| events.persons) {
             self.ends[usize::from(*person)] += 1;
         }
         // First where each begins; filling moves that on to where it ends.
@@ -231,13 +315,13 @@ impl Bucket {
         let events = begin as usize;
         self.keys.clear();
         self.keys.resize(events, 0);
-        let has_extra = parts().any(|(events, _)| !events.extra.is_empty());
+        let has_extra = all.of(at).any(|(events, _)| !events.extra.is_empty());
         self.extra.clear();
         self.extra.resize(if has_extra { events } else { 0 }, Extra::default());
         let kind = (1_u64 << FITS) - 1;
-        for (events, renamed) in parts() {
+        for (events, renamed) in all.of(at) {
             let same = renamed.iter().enumerate().all(|(at, to)| at as u64 == *to);
-            for (row, (key, person)) in events.keys.iter().zip(&events.persons).enumerate() {
+            for (row, (key, person)) in events.keys.iter().zip(events.persons).enumerate() {
                 let to = &mut self.ends[usize::from(*person)];
                 let known = if same {
                     *key
@@ -297,16 +381,14 @@ impl Bucket {
         self.hits.clear();
         self.values.clear();
         if self.extra.is_empty() {
-            if !keys.is_sorted() {
-                keys.sort_unstable();
-            }
+            settle(keys);
             self.hits.extend(keys.iter().map(|key| hit(*key)));
         } else {
             let extra = &self.extra[of];
             self.order.clear();
             self.order.extend(keys.iter().map(|key| key >> FITS).zip(0..));
             if !self.order.is_sorted_by(|one, next| one.0 < next.0) {
-                self.order.sort_unstable();
+                settle(&mut self.order);
                 let ties = self.order.chunk_by_mut(|one, next| one.0 == next.0);
                 for tie in ties.filter(|tie| tie.len() > 1) {
                     tie.sort_unstable_by_key(|(_, at)| extra[*at].seq);

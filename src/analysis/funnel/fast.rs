@@ -1,7 +1,7 @@
 //! `FunnelExec`: funnels without sorting. Events come from the indexes beside the files or, where a condition needs
 //! more, from a plan; in whatever order files give them they go into buckets, whose persons are then asked.
 //!
-//! What does not fit into memory is sorted on disk instead, by DataFusion, and answered by [`PersonsExec`].
+//! What does not fit into memory is sorted on disk instead, by DataFusion, and answered by [`PersonsExec`](crate::analysis::persons::PersonsExec).
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,7 +14,6 @@ use arrow::datatypes::SchemaRef;
 use arrow::datatypes::TimestampMicrosecondType;
 use arrow::datatypes::UInt64Type;
 use arrow::record_batch::RecordBatch;
-use datafusion::common::DataFusionError;
 use datafusion::common::Result;
 use datafusion::common::internal_err;
 use datafusion::common::runtime::JoinSet;
@@ -33,13 +32,11 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::PlanProperties;
 use datafusion::physical_plan::execution_plan::Boundedness;
 use datafusion::physical_plan::execution_plan::EmissionType;
-use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::metrics::MetricBuilder;
 use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
-use futures::TryStreamExt;
 
 use crate::analysis::funnel::Counting;
 use crate::analysis::funnel::FunnelRequest;
@@ -55,37 +52,21 @@ use crate::analysis::funnel::plan;
 use crate::analysis::funnel::question::Code;
 use crate::analysis::funnel::question::FunnelQuestion;
 use crate::analysis::funnel::question::code;
+use crate::analysis::gather::All;
+use crate::analysis::gather::ON_DISK;
+use crate::analysis::gather::Unfit;
+use crate::analysis::gather::answer_on_disk;
+use crate::analysis::gather::joined;
 use crate::analysis::hits::FIRST_EXTRA;
 use crate::analysis::hits::PERSON;
 use crate::analysis::hits::SEQ_AT;
 use crate::analysis::hits::TIME;
 use crate::analysis::hits::external;
-use crate::analysis::persons::PersonsExec;
 use crate::analysis::persons::Question;
-use crate::analysis::persons::sorted;
-
-/// Whether events were sorted on disk, as `EXPLAIN ANALYZE` shows it.
-const ON_DISK: &str = "sorted_on_disk";
 
 /// How many files were read from their indexes, and how many were not, because they had none.
 const FROM_INDEX: &str = "files_from_index";
 const FROM_FILES: &str = "files_without_index";
-
-/// Why events are not gathered.
-pub(crate) enum Unfit {
-    /// They do not fit into memory, or persons are not numbered densely.
-    Sort,
-    Failed(DataFusionError),
-}
-
-impl From<DataFusionError> for Unfit {
-    fn from(error: DataFusionError) -> Self {
-        match error.find_root() {
-            DataFusionError::ResourcesExhausted(_) => Self::Sort,
-            _ => Self::Failed(error),
-        }
-    }
-}
 
 impl From<buckets::Unfit> for Unfit {
     fn from(_: buckets::Unfit) -> Self {
@@ -233,9 +214,6 @@ struct Work {
     schema: SchemaRef,
 }
 
-/// What the threads have gathered, and the memory for it.
-type All = (Vec<Gathered>, Vec<MemoryReservation>);
-
 impl Work {
     fn threads(&self) -> usize {
         self.context.session_config().target_partitions().max(1)
@@ -247,10 +225,7 @@ impl Work {
             Err(Unfit::Failed(error)) => Err(error),
             Err(Unfit::Sort) => {
                 MetricBuilder::new(&self.metrics).global_counter(ON_DISK).add(1);
-                let rows = sorted(reset_plan_states(hits)?, self.threads())?;
-                let answer = PersonsExec::new(self.question, rows).execute(0, self.context)?;
-                let batches: Vec<RecordBatch> = answer.try_collect().await?;
-                batches.into_iter().next().map_or_else(|| internal_err!("a funnel had no answer"), Ok)
+                answer_on_disk(self.question, hits, self.context).await
             }
         }
     }
@@ -270,7 +245,7 @@ impl Work {
         }
     }
 
-    async fn answer(&self, (gathered, memory): All) -> Result<RecordBatch> {
+    async fn answer(&self, (gathered, memory): All<Gathered>) -> Result<RecordBatch> {
         let parts = walk(&self.question, gathered, self.threads()).await?;
         drop(memory);
         self.question.answer(parts).map_err(external)
@@ -281,7 +256,7 @@ impl Work {
     }
 
     /// Reads all events of a plan on all cores.
-    async fn gather(&self, hits: &Arc<dyn ExecutionPlan>) -> Result<All, Unfit> {
+    async fn gather(&self, hits: &Arc<dyn ExecutionPlan>) -> Result<All<Gathered>, Unfit> {
         let mut running = JoinSet::new();
         for partition in 0..hits.properties().output_partitioning().partition_count() {
             let mut rows = hits.execute(partition, Arc::clone(&self.context))?;
@@ -300,7 +275,7 @@ impl Work {
     }
 
     /// Reads all events from the indexes of files, as many files at a time as there are threads.
-    async fn gather_indexed(&self, hits: &Arc<IndexedHits>) -> Result<All, Unfit> {
+    async fn gather_indexed(&self, hits: &Arc<IndexedHits>) -> Result<All<Gathered>, Unfit> {
         let next = hits.queue();
         let mut running = JoinSet::new();
         for _ in 0..self.threads().min(hits.files()).max(1) {
@@ -327,15 +302,11 @@ fn room(events: usize, bytes: usize) -> usize {
     events * bytes * 3 / 2
 }
 
-async fn all_of(mut running: JoinSet<Result<(Gathered, MemoryReservation), Unfit>>) -> Result<All, Unfit> {
-    let (mut all, mut held) = (Vec::new(), Vec::new());
-    while let Some(done) = running.join_next().await {
-        let done = done.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))?;
-        let (gathered, memory) = done?;
-        all.push(gathered);
-        held.push(memory);
-    }
-    if fit_together(&all) { Ok((all, held)) } else { Err(Unfit::Sort) }
+async fn all_of(
+    running: JoinSet<Result<(Gathered, MemoryReservation), Unfit>>,
+) -> Result<All<Gathered>, Unfit> {
+    let all = joined(running).await?;
+    if fit_together(&all.0) { Ok(all) } else { Err(Unfit::Sort) }
 }
 
 impl Gathered {

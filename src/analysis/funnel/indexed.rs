@@ -31,10 +31,10 @@ use crate::analysis::funnel::buckets;
 use crate::analysis::funnel::buckets::Extra;
 use crate::analysis::funnel::buckets::Gathered;
 use crate::analysis::funnel::buckets::MOST;
-use crate::analysis::funnel::fast::Unfit;
 use crate::analysis::funnel::question::Code;
 use crate::analysis::funnel::question::NULL;
 use crate::analysis::funnel::request::Read;
+use crate::analysis::gather::Unfit;
 use crate::ids::PersonId;
 use crate::query::Codes;
 use crate::query::Indexed;
@@ -289,6 +289,19 @@ impl IndexedHits {
         let mut person = 0;
         let mut unfit = None;
         let kinds = Kinds::of(&chosen, source, gathered)?;
+        let rows = usize::try_from(one.file().rows).unwrap_or(0);
+        let events = if matches!(chosen, Chosen::All(_)) { rows } else { rows / 16 };
+        gathered.begin_file((one.file().day.0, at), events);
+        if let (Kinds::Same(kind), true, false) = (&kinds, whole && aliases.is_empty(), self.has_value)
+            && let Some(mut file) = gathered.in_order(*kind, (first.0, last.0))
+        {
+            let on = |at: usize, _: usize, time: i64| file.push(persons.get(at).copied().unwrap_or(0), time);
+            match &chosen {
+                Chosen::One(codes, code, _) => sidecar.events().visit(|word| codes.equal(word, *code), on),
+                _ => sidecar.events().visit(|_| u64::MAX, on),
+            }
+            return Ok(was_there);
+        }
         let on = |at: usize, row: usize, time: i64| {
             if !(whole || times.contains(&time)) {
                 return;
@@ -309,7 +322,7 @@ impl IndexedHits {
                 };
             }
             let pushed = kinds.of_row(row, gathered).and_then(|kind| match kind {
-                Some(kind) => gathered.push(person, time, kind).map(|()| true),
+                Some(kind) => gathered.push_next(person, time, kind).map(|()| true),
                 None => Ok(false),
             });
             match pushed {

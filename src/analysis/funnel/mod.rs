@@ -9,6 +9,7 @@ mod indexed;
 mod plan;
 mod question;
 mod request;
+mod runs;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -13,10 +13,7 @@ use datafusion::common::internal_err;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::TableType;
-use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::projection::ProjectionExec;
 
 use crate::analysis::funnel::FunnelRequest;
 use crate::analysis::funnel::answer;
@@ -26,6 +23,7 @@ use crate::analysis::funnel::plan;
 use crate::analysis::funnel::question::FunnelQuestion;
 use crate::analysis::funnel::question::Places;
 use crate::analysis::hits::external;
+use crate::analysis::hits::projected;
 use crate::analysis::persons::PersonsExec;
 use crate::error::Error;
 
@@ -88,8 +86,7 @@ impl TableProvider for FunnelTable {
         {
             let (request, schema) = (self.request.clone(), Arc::clone(&self.schema));
             let question = FunnelQuestion { request, read, places: Places::default(), schema };
-            return self
-                .projected(Arc::new(FunnelExec::indexed(Arc::new(question), hits, state)), projection);
+            return projected(Arc::new(FunnelExec::indexed(Arc::new(question), hits, state)), projection);
         }
         let (events, places) = plan::plan(&self.request, &read, state).await.map_err(external)?;
         let hits = Box::pin(state.create_physical_plan(&events)).await?;
@@ -101,22 +98,6 @@ impl TableProvider for FunnelTable {
         } else {
             Arc::new(PersonsExec::new(question, hits))
         };
-        self.projected(exec, projection)
-    }
-}
-
-impl FunnelTable {
-    /// The chosen columns of an answer.
-    fn projected(
-        &self,
-        exec: Arc<dyn ExecutionPlan>,
-        projection: Option<&Vec<usize>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let Some(chosen) = projection else { return Ok(exec) };
-        let columns = chosen.iter().map(|at| {
-            let name = self.schema.field(*at).name().clone();
-            (Arc::new(Column::new(&name, *at)) as Arc<dyn PhysicalExpr>, name)
-        });
-        Ok(Arc::new(ProjectionExec::try_new(columns.collect::<Vec<_>>(), exec)?))
+        projected(exec, projection)
     }
 }

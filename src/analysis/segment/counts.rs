@@ -1,5 +1,5 @@
 //! Who did something, how often, and when first or last: read on all cores into arrays with a place for each person,
-//! with no table of groups in between.
+//! with no table of groups in between. What indexes say is taken from there.
 
 use std::sync::Arc;
 
@@ -15,10 +15,15 @@ use futures::StreamExt;
 use hashbrown::HashMap;
 
 use crate::analysis::bits::Bits;
+use crate::analysis::events::Events;
 use crate::analysis::ground::Ground;
+use crate::analysis::ground::Scope;
+use crate::analysis::segment::bare;
+use crate::analysis::segment::bare::Each;
 use crate::error::Result;
 use crate::query::failure;
 use crate::query::plan_of;
+use crate::time::Micros;
 
 /// Persons up to here have a place in the array; those beyond are kept by themselves.
 const DENSE: i64 = 1 << 28;
@@ -62,6 +67,132 @@ impl<T: Copy + PartialEq> PerPerson<T> {
     }
 }
 
+/// Events of one kind in a range of time, to be counted by persons.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counted<'a> {
+    pub(super) ground: &'a Ground,
+    pub(super) scope: &'a Scope,
+    pub(super) events: &'a Events,
+    pub(super) range: (Option<Micros>, Option<Micros>),
+}
+
+/// What the threads found, and the memory that it takes.
+type Parts<S> = Vec<(S, MemoryReservation)>;
+
+impl Counted<'_> {
+    fn sql(&self, columns: &str) -> Result<String> {
+        self.scope.select(columns, self.events, self.range, None)
+    }
+
+    /// Whoever did it.
+    pub(super) async fn persons(&self) -> Result<Bits> {
+        let from_index =
+            self.indexed(Each::Person, Bits::default, |set, person, _| set.insert(person), Bits::bytes);
+        let parts = match from_index.await? {
+            Some(parts) => parts,
+            None => {
+                let take = |set: &mut Bits, batch: &RecordBatch| {
+                    // The rows of a person come together.
+                    let mut last = -1;
+                    for person in persons_in(batch) {
+                        if *person != last {
+                            set.insert(*person);
+                            last = *person;
+                        }
+                    }
+                };
+                fold(self.ground, &self.sql("\"personId\"")?, Bits::default, take, Bits::bytes).await?
+            }
+        };
+        let sets = parts.into_iter().map(|(part, _)| part);
+        Ok(sets
+            .reduce(|mut all, part| {
+                all.unite(&part);
+                all
+            })
+            .unwrap_or_default())
+    }
+
+    /// Whoever did it so often, at least once.
+    pub(super) async fn times(&self, so: impl Fn(u64) -> bool) -> Result<Bits> {
+        let new = || PerPerson::new(0_u32);
+        let add = |counts: &mut PerPerson<u32>, person: i64, more: u32| {
+            let count = counts.of(person);
+            *count = count.saturating_add(more);
+        };
+        let from_index =
+            self.indexed(Each::Event, new, move |counts, person, _| add(counts, person, 1), PerPerson::bytes);
+        let parts = match from_index.await? {
+            Some(parts) => parts,
+            None => {
+                let take = move |counts: &mut PerPerson<u32>, batch: &RecordBatch| {
+                    for of_one in persons_in(batch).chunk_by(|one, next| one == next) {
+                        add(counts, of_one[0], u32::try_from(of_one.len()).unwrap_or(u32::MAX));
+                    }
+                };
+                fold(self.ground, &self.sql("\"personId\"")?, new, take, PerPerson::bytes).await?
+            }
+        };
+        Ok(found(parts, add, |count| so(u64::from(count))))
+    }
+
+    /// Whose first (or last) time is so.
+    pub(super) async fn ends(&self, first: bool, so: impl Fn(i64) -> bool) -> Result<Bits> {
+        let new = move || PerPerson::new(if first { i64::MAX } else { i64::MIN });
+        let see = move |times: &mut PerPerson<i64>, person: i64, at: i64| {
+            let known = times.of(person);
+            *known = if first { at.min(*known) } else { at.max(*known) };
+        };
+        let from_index = self.indexed(Each::Event, new, see, PerPerson::bytes);
+        let parts = match from_index.await? {
+            Some(parts) => parts,
+            None => {
+                let take = move |times: &mut PerPerson<i64>, batch: &RecordBatch| {
+                    let at = batch.column(1).as_primitive::<TimestampMicrosecondType>().values();
+                    for (person, at) in persons_in(batch).iter().zip(at) {
+                        see(times, *person, *at);
+                    }
+                };
+                let sql = self.sql("\"personId\", \"occurredTime\"")?;
+                fold(self.ground, &sql, new, take, PerPerson::bytes).await?
+            }
+        };
+        Ok(found(parts, see, so))
+    }
+
+    async fn indexed<S: Send + 'static>(
+        &self,
+        each: Each,
+        new: impl Fn() -> S,
+        take: impl Fn(&mut S, i64, i64) + Send + Sync + 'static,
+        bytes: impl Fn(&S) -> usize + Send + Sync + 'static,
+    ) -> Result<Option<Parts<S>>> {
+        if self.events.filter.is_some() || self.scope.segment.is_some() {
+            return Ok(None);
+        }
+        bare::fold(self.ground, (self.events, self.range), each, new, take, bytes).await
+    }
+}
+
+/// Whose value is so, when the values of all parts are added up.
+fn found<T: Copy + PartialEq>(
+    mut parts: Parts<PerPerson<T>>,
+    add: impl Fn(&mut PerPerson<T>, i64, T),
+    so: impl Fn(T) -> bool,
+) -> Bits {
+    let Some((mut all, _held)) = parts.pop() else { return Bits::default() };
+    for (part, _) in &parts {
+        part.each(|person, value| add(&mut all, person, value));
+    }
+    let mut found = Bits::default();
+    all.each(|person, value| {
+        if so(value) {
+            found.insert(person);
+        }
+    });
+    found
+}
+
 /// Reads all rows of a question, each part of them into a state of its own; says how much memory each took.
 async fn fold<S: Send + 'static>(
     ground: &Ground,
@@ -98,80 +229,4 @@ async fn fold<S: Send + 'static>(
 
 fn persons_in(batch: &RecordBatch) -> &[i64] {
     batch.column(0).as_primitive::<Int64Type>().values()
-}
-
-/// Whoever is in the first column.
-pub(super) async fn persons(ground: &Ground, sql: &str) -> Result<Bits> {
-    let take = |set: &mut Bits, batch: &RecordBatch| {
-        // The rows of a person come together.
-        let mut last = -1;
-        for person in persons_in(batch) {
-            if *person != last {
-                set.insert(*person);
-                last = *person;
-            }
-        }
-    };
-    let parts = fold(ground, sql, Bits::default, take, Bits::bytes).await?;
-    Ok(parts
-        .into_iter()
-        .map(|(part, _)| part)
-        .reduce(|mut all, part| {
-            all.unite(&part);
-            all
-        })
-        .unwrap_or_default())
-}
-
-/// Whoever is in the first column so often, at least once.
-pub(super) async fn times(ground: &Ground, sql: &str, so: impl Fn(u64) -> bool) -> Result<Bits> {
-    let take = |counts: &mut PerPerson<u32>, batch: &RecordBatch| {
-        for of_one in persons_in(batch).chunk_by(|one, next| one == next) {
-            let count = counts.of(of_one[0]);
-            *count = count.saturating_add(u32::try_from(of_one.len()).unwrap_or(u32::MAX));
-        }
-    };
-    let mut parts = fold(ground, sql, || PerPerson::new(0_u32), take, PerPerson::bytes).await?;
-    let Some((mut all, _held)) = parts.pop() else { return Ok(Bits::default()) };
-    for (part, _) in &parts {
-        part.each(|person, more| {
-            let count = all.of(person);
-            *count = count.saturating_add(more);
-        });
-    }
-    let mut found = Bits::default();
-    all.each(|person, count| {
-        if so(u64::from(count)) {
-            found.insert(person);
-        }
-    });
-    Ok(found)
-}
-
-/// Whose first (or last) time, in the second column, is so.
-pub(super) async fn ends(ground: &Ground, sql: &str, first: bool, so: impl Fn(i64) -> bool) -> Result<Bits> {
-    let none = if first { i64::MAX } else { i64::MIN };
-    let end = move |one: i64, other: i64| if first { one.min(other) } else { one.max(other) };
-    let take = move |times: &mut PerPerson<i64>, batch: &RecordBatch| {
-        let at = batch.column(1).as_primitive::<TimestampMicrosecondType>().values();
-        for (person, at) in persons_in(batch).iter().zip(at) {
-            let known = times.of(*person);
-            *known = end(*known, *at);
-        }
-    };
-    let mut parts = fold(ground, sql, move || PerPerson::new(none), take, PerPerson::bytes).await?;
-    let Some((mut all, _held)) = parts.pop() else { return Ok(Bits::default()) };
-    for (part, _) in &parts {
-        part.each(|person, at| {
-            let known = all.of(person);
-            *known = end(*known, at);
-        });
-    }
-    let mut found = Bits::default();
-    all.each(|person, at| {
-        if so(at) {
-            found.insert(person);
-        }
-    });
-    Ok(found)
 }
