@@ -344,6 +344,16 @@ impl Events<'_> {
             let left = self.rows - first;
             let all = if left >= 64 { u64::MAX } else { (1 << left) - 1 };
             let mut bits = chosen(word) & all;
+            if bits == all {
+                // Nothing need be counted where every row is taken.
+                let mut begun = starts;
+                for row in first..first + left.min(64) {
+                    before += (begun & 1) as usize;
+                    begun >>= 1;
+                    on(before.saturating_sub(1), row, self.time(row));
+                }
+                continue;
+            }
             while bits != 0 {
                 let bit = bits.trailing_zeros();
                 bits &= bits - 1;
