@@ -49,7 +49,7 @@ def statements(start, now):
             f"SELECT count() FROM (SELECT person, arraySort(groupArrayIf({millis}, definition = 'pageView')) a, "
             f"countIf(definition = 'itemPurchased') buys FROM typed WHERE definition = 'pageView' OR (definition = 'itemPurchased' "
             f"AND time >= toDateTime64('{cut}', 3, 'UTC')) GROUP BY person HAVING buys = 0 AND length(a) >= 5 AND "
-            f"arrayExists((x, y) -> y - x <= {MONTH}, {four}, arraySlice(a, RUNS)))",
+            f"arrayExists((x, y) -> y - x <= {MONTH}, {four}, arraySlice(a, 5)))",
         ),
         "q5": (
             "RETENTION * THEN * PER WEEK FOR 8 CELLS",

@@ -41,6 +41,8 @@ pub struct Config {
 pub const DEFAULT_DATA: &str = "./milepost-data";
 
 const MIB: u64 = 1024 * 1024;
+/// Indexes of a quarter of a billion events.
+const MOST_INDEX_BYTES: usize = 1 << 30;
 
 impl Default for Config {
     fn default() -> Self {
@@ -97,6 +99,13 @@ impl Config {
             config.zone = Some(parse_zone(&zone)?);
         }
         Ok(config)
+    }
+
+    /// What of the memory queries have for themselves, and what of it the indexes that they read may keep, in bytes.
+    pub(crate) fn shares_of_memory(&self) -> (usize, usize) {
+        let all = usize::try_from(self.memory_bytes()).unwrap_or(usize::MAX);
+        let of_indexes = (all / 8).min(MOST_INDEX_BYTES);
+        (all - of_indexes, of_indexes)
     }
 
     /// The memory that queries may use, in bytes.

@@ -146,9 +146,11 @@ impl Engine {
         (storage.read_only, storage.threads) = (config.read_only, config.thread_count());
         (storage.lake, storage.steps) = (config.lake.clone(), steps);
         storage.event_id_memory = config.event_ids.unwrap_or(storage.event_id_memory);
+        let (of_queries, of_indexes) = config.shares_of_memory();
+        storage.index_memory = of_indexes;
         let storage = Storage::open(storage).await?;
         let queries = Queries::new(QueryConfig {
-            memory_bytes: usize::try_from(config.memory_bytes()).unwrap_or(usize::MAX),
+            memory_bytes: of_queries,
             threads: config.thread_count(),
             spill_dir: storage.layout().spill(),
         })?;

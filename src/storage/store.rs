@@ -49,6 +49,8 @@ const GRACE: Duration = Duration::from_secs(600);
 /// Of the 1.5 GiB that an import may use; a guess.
 const EVENT_ID_MEMORY: usize = 192 * 1024 * 1024;
 
+const INDEX_MEMORY: usize = 256 * 1024 * 1024;
+
 /// Segments of the log are trimmed as a whole, and read as a whole.
 const LOG_SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -67,6 +69,8 @@ pub struct StorageConfig {
     pub grace: Duration,
     /// The most bytes of memory for known event ids; what does not fit is looked up on disk.
     pub event_id_memory: usize,
+    /// The most bytes of memory for the indexes beside data files that were used last.
+    pub index_memory: usize,
     pub clock: SharedClock,
     /// A file of the log that has grown to this size is followed by another.
     pub log_segment_bytes: u64,
@@ -88,6 +92,7 @@ impl StorageConfig {
             target_file_bytes: TARGET_FILE_BYTES,
             grace: GRACE,
             event_id_memory: EVENT_ID_MEMORY,
+            index_memory: INDEX_MEMORY,
             clock,
             log_segment_bytes: LOG_SEGMENT_BYTES,
             lake: None,
@@ -153,7 +158,7 @@ impl Storage {
         let mark = WritingMark::new(layout.writing());
         let catalog = opened.catalog;
         let people_rows = Arc::new(PeopleRows::new(Arc::clone(&catalog)));
-        let index = Arc::new(Index::new(layout.clone()));
+        let index = Arc::new(Index::new(layout.clone(), config.index_memory));
         Ok(Arc::new(Self {
             layout,
             catalog,

@@ -4,6 +4,7 @@
 //! bucket. A bucket fits the processor's cache: its persons are set apart by counting, and each has only few events to
 //! put in order of time, which is the order of the numbers.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
@@ -14,12 +15,13 @@ use datafusion::common::runtime::JoinSet;
 
 use crate::analysis::funnel::question::Code;
 use crate::analysis::funnel::question::FunnelQuestion;
+use crate::analysis::funnel::question::NULL;
 use crate::analysis::funnel::question::Part;
 use crate::analysis::funnel::question::Words;
 use crate::analysis::funnel::runs;
 use crate::analysis::funnel::runs::Events;
 use crate::analysis::funnel::runs::Run;
-use crate::analysis::funnel::runs::settle;
+use crate::analysis::funnel::runs::settle_by;
 use crate::analysis::persons::Question;
 use crate::sequence::Hit;
 use crate::sequence::Order;
@@ -57,8 +59,11 @@ pub(crate) struct Gathered {
     at: usize,
     /// Whether the last event went into a bucket.
     aside: bool,
-    /// Which steps and exclusions there are together: steps in the lower half, exclusions in the upper.
-    fits: Vec<u32>,
+    /// Which steps and exclusions there are together (steps in the lower half, exclusions in the upper), and the value
+    /// of such an event, if its kind says that.
+    fits: Vec<(u32, Code)>,
+    /// How many kinds may say a value.
+    valued: usize,
     pub(crate) words: Words,
     events: usize,
 }
@@ -70,14 +75,43 @@ pub(crate) struct Unfit;
 impl Gathered {
     /// The number under which events are pushed that fit these steps and exclusions.
     pub(crate) fn kind(&mut self, marks: u32) -> std::result::Result<u64, Unfit> {
-        let at = self.fits.iter().position(|one| *one == marks).unwrap_or(self.fits.len());
+        self.kind_of((marks, NULL))
+    }
+
+    fn kind_of(&mut self, kind: (u32, Code)) -> std::result::Result<u64, Unfit> {
+        let at = self.fits.iter().position(|one| *one == kind).unwrap_or(self.fits.len());
         if at == self.fits.len() {
             if at == 1 << FITS {
                 return Err(Unfit);
             }
-            self.fits.push(marks);
+            self.fits.push(kind);
         }
         Ok(at as u64)
+    }
+
+    /// One of so many threads, which all have a part of the kinds that say a value.
+    pub(crate) fn of_threads(threads: usize) -> Self {
+        Self { valued: (1 << FITS) / 2 / threads.max(1), ..Self::default() }
+    }
+
+    /// The numbers of events that fit these steps and have each of these values, and none behind them; nothing where
+    /// there are too many kinds for that.
+    pub(crate) fn kinds_with<'a>(
+        &mut self,
+        marks: u32,
+        texts: impl ExactSizeIterator<Item = &'a str>,
+    ) -> Option<Vec<u64>> {
+        let known = self.fits.iter().filter(|(_, value)| *value != NULL).count();
+        if texts.len() > self.valued || self.fits.len() + texts.len() >= 1 << FITS {
+            return None;
+        }
+        let codes: Vec<Code> = texts.map(|text| self.words.code(text)).collect();
+        let new = codes.iter().filter(|code| !self.fits.contains(&(marks, **code))).count();
+        if known + new > self.valued {
+            return None;
+        }
+        let kinds = codes.into_iter().chain([NULL]).map(|code| self.kind_of((marks, code)).ok());
+        kinds.collect()
     }
 
     /// The number of a person whose events can be gathered.
@@ -104,13 +138,13 @@ impl Gathered {
         Ok(())
     }
 
-    /// The file that was begun, for events of one kind that are known to come in order of persons; none when times
-    /// between these two have no number.
-    pub(crate) fn in_order(&mut self, kind: u64, (first, last): (i64, i64)) -> Option<InOrder<'_>> {
-        key(first, kind).and(key(last, kind)).ok()?;
+    /// The file that was begun, for events that are known to come in order of persons; none when times between these two
+    /// have no number.
+    pub(crate) fn in_order(&mut self, (first, last): (i64, i64)) -> Option<InOrder<'_>> {
+        key(first, 0).and(key(last, 0)).ok()?;
         let run = self.runs.last_mut()?;
         self.events -= run.events.keys.len();
-        Some(InOrder { run, kind, events: &mut self.events })
+        Some(InOrder { run, events: &mut self.events })
     }
 
     /// Adds an event, in whatever order.
@@ -164,14 +198,13 @@ impl Gathered {
 #[derive(Debug)]
 pub(crate) struct InOrder<'a> {
     run: &'a mut Run,
-    kind: u64,
     events: &'a mut usize,
 }
 
 impl InOrder<'_> {
     #[inline]
-    pub(crate) fn push(&mut self, person: u32, time: i64) {
-        let key = time.wrapping_sub(FIRST).cast_unsigned() << FITS | self.kind;
+    pub(crate) fn push(&mut self, person: u32, time: i64, kind: u64) {
+        let key = time.wrapping_sub(FIRST).cast_unsigned() << FITS | kind;
         self.run.push((person >> BUCKET) as usize, key, place(person));
     }
 }
@@ -195,12 +228,12 @@ fn place(person: u32) -> u16 {
 }
 
 /// The kinds of events of all threads together, and where those of each thread are among them.
-fn united(gathered: &[Gathered]) -> (Vec<u32>, Vec<Vec<u64>>) {
-    let mut fits: Vec<u32> = Vec::new();
-    let mut place = |marks: &u32| {
-        let at = fits.iter().position(|known| known == marks).unwrap_or(fits.len());
+fn united(gathered: &[Gathered]) -> (Vec<(u32, Code)>, Vec<Vec<u64>>) {
+    let mut fits: Vec<(u32, Code)> = Vec::new();
+    let mut place = |kind: &(u32, Code)| {
+        let at = fits.iter().position(|known| known == kind).unwrap_or(fits.len());
         if at == fits.len() {
-            fits.push(*marks);
+            fits.push(*kind);
         }
         at as u64
     };
@@ -210,7 +243,11 @@ fn united(gathered: &[Gathered]) -> (Vec<u32>, Vec<Vec<u64>>) {
 
 /// Whether what several threads have gathered is not of too many kinds together.
 pub(crate) fn fit_together(gathered: &[Gathered]) -> bool {
-    united(gathered).0.len() <= 1 << FITS
+    // Threads number their words alike only later: until then, no value of one is that of another.
+    let (valued, plain): (Vec<_>, Vec<_>) =
+        gathered.iter().flat_map(|one| &one.fits).partition(|(_, value)| *value != NULL);
+    let plain: HashSet<u32> = plain.into_iter().map(|(marks, _)| marks).collect();
+    valued.len() + plain.len() <= 1 << FITS
 }
 
 /// Asks the question of every person, bucket by bucket, on so many threads.
@@ -223,6 +260,9 @@ pub(crate) async fn walk(
     for one in &mut gathered {
         one.close();
         let codes = words.unite(&one.words);
+        for (_, value) in &mut one.fits {
+            *value = codes.get(*value as usize).copied().unwrap_or(*value);
+        }
         let events = one.runs.iter_mut().map(|run| &mut run.events).chain(&mut one.buckets);
         for extra in events.flat_map(|events| &mut events.extra) {
             extra.value = codes.get(extra.value as usize).copied().unwrap_or(extra.value);
@@ -331,21 +371,22 @@ impl Bucket {
                 };
                 self.keys[*to as usize] = known;
                 if has_extra {
-                    self.extra[*to as usize] = events.extra[row];
+                    let none = Extra { seq: 0, value: NULL };
+                    self.extra[*to as usize] = events.extra.get(row).copied().unwrap_or(none);
                 }
                 *to += 1;
             }
         }
     }
 
-    fn ask(&mut self, question: &FunnelQuestion, part: &mut Part, at: usize, fits: &[u32]) {
+    fn ask(&mut self, question: &FunnelQuestion, part: &mut Part, at: usize, fits: &[(u32, Code)]) {
         // In order nobody enters without the first step.
         let must = if question.read.rules.order == Order::Ordered { 1 } else { u32::MAX };
         let kind = (1_u64 << FITS) - 1;
         let enters: u64 = fits
             .iter()
             .enumerate()
-            .fold(0, |bits, (at, marks)| if marks & must != 0 { bits | 1 << at } else { bits });
+            .fold(0, |bits, (at, (marks, _))| if marks & must != 0 { bits | 1 << at } else { bits });
         let mut start = 0;
         let ends = std::mem::take(&mut self.ends);
         for (place, end) in ends.iter().enumerate() {
@@ -366,11 +407,14 @@ impl Bucket {
         part: &mut Part,
         person: i64,
         of: std::ops::Range<usize>,
-        fits: &[u32],
+        fits: &[(u32, Code)],
     ) {
         let kind = (1_u64 << FITS) - 1;
+        let of_kind = |key: u64| {
+            usize::try_from(key & kind).ok().and_then(|at| fits.get(at)).copied().unwrap_or((0, NULL))
+        };
         let hit = |key: u64| {
-            let marks = usize::try_from(key & kind).ok().and_then(|at| fits.get(at)).copied().unwrap_or(0);
+            let (marks, _) = of_kind(key);
             Hit {
                 time: (key >> FITS).cast_signed().wrapping_add(FIRST),
                 steps: u64::from(marks & ((1 << MOST) - 1)),
@@ -381,21 +425,28 @@ impl Bucket {
         self.hits.clear();
         self.values.clear();
         if self.extra.is_empty() {
-            settle(keys);
+            // Events of one instant stay as they come: those of one definition are in the order of their numbers.
+            settle_by(keys, |key| key >> FITS);
             self.hits.extend(keys.iter().map(|key| hit(*key)));
+            if question.request.by.is_some() {
+                self.values.extend(keys.iter().map(|key| of_kind(*key).1));
+            }
         } else {
             let extra = &self.extra[of];
             self.order.clear();
             self.order.extend(keys.iter().map(|key| key >> FITS).zip(0..));
             if !self.order.is_sorted_by(|one, next| one.0 < next.0) {
-                settle(&mut self.order);
+                settle_by(&mut self.order, |one| *one);
                 let ties = self.order.chunk_by_mut(|one, next| one.0 == next.0);
                 for tie in ties.filter(|tie| tie.len() > 1) {
-                    tie.sort_unstable_by_key(|(_, at)| extra[*at].seq);
+                    tie.sort_unstable_by_key(|(_, at)| (extra[*at].seq, *at));
                 }
             }
             self.hits.extend(self.order.iter().map(|(_, at)| hit(keys[*at])));
-            self.values.extend(self.order.iter().map(|(_, at)| extra[*at].value));
+            self.values.extend(self.order.iter().map(|(_, at)| match of_kind(keys[*at]) {
+                (_, NULL) => extra[*at].value,
+                (_, value) => value,
+            }));
         }
         question.unit(part, person, &self.hits, &self.values);
     }

@@ -278,12 +278,13 @@ impl Work {
     async fn gather_indexed(&self, hits: &Arc<IndexedHits>) -> Result<All<Gathered>, Unfit> {
         let next = hits.queue();
         let mut running = JoinSet::new();
-        for _ in 0..self.threads().min(hits.files()).max(1) {
+        let threads = self.threads();
+        for _ in 0..threads.min(hits.files()).max(1) {
             let (hits, next, memory) = (Arc::clone(hits), Arc::clone(&next), self.memory());
             let counted =
                 [FROM_INDEX, FROM_FILES].map(|name| MetricBuilder::new(&self.metrics).global_counter(name));
             running.spawn(async move {
-                let mut gathered = Gathered::default();
+                let mut gathered = Gathered::of_threads(threads);
                 let bytes = event_bytes(hits.has_value());
                 while let Some(one) = next() {
                     let from_index = hits.take(one, &mut gathered).await?;

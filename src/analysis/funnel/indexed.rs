@@ -2,6 +2,7 @@
 //! of texts: who and when from the index, the texts as numbers from the file, and those of few rows only.
 
 use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
@@ -40,6 +41,8 @@ use crate::query::Codes;
 use crate::query::Indexed;
 use crate::query::LakeFile;
 use crate::query::NamedTable;
+use crate::storage::Sidecar;
+use crate::time::Day;
 use crate::time::Micros;
 
 /// Conditions on one definition that are told apart.
@@ -55,6 +58,8 @@ pub(crate) struct IndexedHits {
     from: i64,
     to: i64,
     has_value: bool,
+    /// Whether no definition has two files of a day: then the order of rows is that of the numbers of events.
+    single: bool,
 }
 
 /// Events of one definition.
@@ -130,7 +135,9 @@ pub(crate) async fn plan(
     files.sort_by_key(|(_, one)| std::cmp::Reverse(one.file().rows));
     let indexed = Indexed::new(lake, state.runtime_env())?;
     let has_value = request.by.is_some();
-    Ok(Some(IndexedHits { indexed, sources, files, from: from.0, to: to.0, has_value }))
+    let days: HashSet<(usize, Day)> = files.iter().map(|(source, one)| (*source, one.file().day)).collect();
+    let single = days.len() == files.len();
+    Ok(Some(IndexedHits { indexed, sources, files, from: from.0, to: to.0, has_value, single }))
 }
 
 /// The events of a request, each with the bit of its step or exclusion.
@@ -230,6 +237,18 @@ enum Chosen {
     Several(Vec<(Codes, Vec<u32>)>),
 }
 
+impl Chosen {
+    #[inline]
+    fn visit(&self, sidecar: &Sidecar, on: impl FnMut(usize, usize, i64)) {
+        let events = sidecar.events();
+        match self {
+            Self::All(_) | Self::Several(_) => events.visit(|_| u64::MAX, on),
+            Self::One(codes, code, _) => events.visit(|word| codes.equal(word, *code), on),
+            Self::Some(codes, marked, _) => events.visit(|word| codes.marked(word, marked), on),
+        }
+    }
+}
+
 impl IndexedHits {
     pub(crate) fn said(&self) -> [String; 2] {
         let with_index = self.indexed.count(self.files.iter().map(|(_, one)| one));
@@ -292,15 +311,25 @@ impl IndexedHits {
         let rows = usize::try_from(one.file().rows).unwrap_or(0);
         let events = if matches!(chosen, Chosen::All(_)) { rows } else { rows / 16 };
         gathered.begin_file((one.file().day.0, at), events);
-        if let (Kinds::Same(kind), true, false) = (&kinds, whole && aliases.is_empty(), self.has_value)
-            && let Some(mut file) = gathered.in_order(*kind, (first.0, last.0))
-        {
-            let on = |at: usize, _: usize, time: i64| file.push(persons.get(at).copied().unwrap_or(0), time);
-            match &chosen {
-                Chosen::One(codes, code, _) => sidecar.events().visit(|word| codes.equal(word, *code), on),
-                _ => sidecar.events().visit(|_| u64::MAX, on),
+        if let (Kinds::Same(kind), true) = (&kinds, whole && aliases.is_empty()) {
+            // The value of an event may be a part of its kind: then nothing else is kept of it.
+            let by_value = match (&values, &chosen) {
+                (Some(values), Chosen::All(marks) | Chosen::One(_, _, marks)) if self.single => gathered
+                    .kinds_with(*marks, (0..values.texts.len()).map(|at| values.texts.value(at)))
+                    .map(|kinds| (values, kinds)),
+                _ => None,
+            };
+            let person = |at: usize| persons.get(at).copied().unwrap_or(0);
+            let is_plain = values.is_none() || by_value.is_some();
+            if let Some(mut file) = is_plain.then(|| gathered.in_order((first.0, last.0))).flatten() {
+                match by_value {
+                    None => chosen.visit(&sidecar, |at, _, time| file.push(person(at), time, *kind)),
+                    Some((values, kinds)) => chosen.visit(&sidecar, |at, row, time| {
+                        file.push(person(at), time, kinds.get(values.code(row)).copied().unwrap_or(*kind));
+                    }),
+                }
+                return Ok(was_there);
             }
-            return Ok(was_there);
         }
         let on = |at: usize, row: usize, time: i64| {
             if !(whole || times.contains(&time)) {
@@ -334,12 +363,7 @@ impl IndexedHits {
                 Err(one) => unfit = Some(one),
             }
         };
-        let events = sidecar.events();
-        match &chosen {
-            Chosen::All(_) | Chosen::Several(_) => events.visit(|_| u64::MAX, on),
-            Chosen::One(codes, code, _) => events.visit(|word| codes.equal(word, *code), on),
-            Chosen::Some(codes, marked, _) => events.visit(|word| codes.marked(word, marked), on),
-        }
+        chosen.visit(&sidecar, on);
         match unfit {
             Some(one) => Err(one.into()),
             None => Ok(was_there),

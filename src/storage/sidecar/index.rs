@@ -22,8 +22,6 @@ use crate::storage::sidecar::format::HEAD_BYTES;
 use crate::storage::sidecar::format::Head;
 use crate::storage::sidecar::format::Sidecar;
 
-/// The most bytes of sidecars in memory.
-const MEMORY: usize = 256 << 20;
 /// Heads are small, but a store may have very many files.
 const MOST_HEADS: usize = 200_000;
 
@@ -31,6 +29,8 @@ const MOST_HEADS: usize = 200_000;
 #[derive(Debug, Default)]
 pub struct Index {
     layout: Option<Layout>,
+    /// The most bytes of sidecars in memory.
+    memory: usize,
     held: Mutex<Held>,
 }
 
@@ -62,8 +62,8 @@ pub struct Passed {
 }
 
 impl Index {
-    pub(crate) fn new(layout: Layout) -> Self {
-        Self { layout: Some(layout), held: Mutex::default() }
+    pub(crate) fn new(layout: Layout, memory: usize) -> Self {
+        Self { layout: Some(layout), memory, held: Mutex::default() }
     }
 
     /// What the sidecar of a file says first.
@@ -122,8 +122,8 @@ impl Index {
         if let Some(before) = held.whole.insert(file.path.clone(), used) {
             held.bytes = held.bytes.saturating_sub(before.sidecar.memory());
         }
-        if held.bytes > MEMORY {
-            held.let_go();
+        if held.bytes > self.memory {
+            held.let_go(self.memory / 4 * 3);
         }
         sidecar
     }
@@ -180,13 +180,13 @@ impl Index {
 }
 
 impl Held {
-    /// Lets go of those that were not used for longest, until three quarters of the memory are left.
-    fn let_go(&mut self) {
+    /// Lets go of those that were not used for longest, until no more than so many bytes are left.
+    fn let_go(&mut self, most: usize) {
         let mut used: Vec<(u64, String)> =
             self.whole.iter().map(|(path, used)| (used.at, path.clone())).collect();
         used.sort_unstable();
         for (_, path) in used {
-            if self.bytes <= MEMORY / 4 * 3 {
+            if self.bytes <= most {
                 break;
             }
             if let Some(used) = self.whole.remove(&path) {

@@ -160,7 +160,7 @@ fn numbers_with_a_gap_are_not_told() {
 fn one_that_is_absent_torn_or_of_another_file_is_passed_over_and_counted() {
     let dir = TempDir::new().unwrap();
     let layout = Layout::new(dir.path());
-    let index = Index::new(layout.clone());
+    let index = Index::new(layout.clone(), 1 << 20);
     let rows: Vec<SortKey> = (1..200).map(|person| (person, 0, person)).collect();
     let bytes = built(&rows, 50).unwrap();
     let path = layout.sidecar(&file(199).path).unwrap();
@@ -188,6 +188,22 @@ fn one_that_is_absent_torn_or_of_another_file_is_passed_over_and_counted() {
     assert!(Arc::ptr_eq(&held, &index.open(&file(199)).unwrap()), "what is in memory needs no file");
     index.forget([file(199).path.as_str()]);
     assert!(index.open(&file(199)).is_none());
+}
+
+#[test]
+fn no_more_stay_in_memory_than_there_is_room_for() {
+    let dir = TempDir::new().unwrap();
+    let layout = Layout::new(dir.path());
+    let rows: Vec<SortKey> = (1..200).map(|person| (person, 0, person)).collect();
+    let bytes = built(&rows, 50).unwrap();
+    let path = layout.sidecar(&file(199).path).unwrap();
+    for (memory, stays) in [(1 << 20, true), (0, false)] {
+        write(&path, &bytes);
+        let index = Index::new(layout.clone(), memory);
+        assert!(index.open(&file(199)).is_some());
+        fs::remove_file(&path).unwrap();
+        assert_eq!(index.open(&file(199)).is_some(), stays);
+    }
 }
 
 #[test]
