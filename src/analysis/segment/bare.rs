@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use datafusion::common::DataFusionError;
 use datafusion::common::runtime::JoinSet;
 use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::execution::memory_pool::MemoryReservation;
 
 use crate::analysis::events::Events;
+use crate::analysis::gather::All;
+use crate::analysis::gather::joined;
 use crate::analysis::ground::Ground;
 use crate::analysis::indexed;
 use crate::analysis::indexed::IndexedEvents;
@@ -20,8 +21,10 @@ use crate::time::Micros;
 /// What is handed over of the events of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Each {
-    /// Every event: who, and when.
+    /// Every event: who did it.
     Event,
+    /// Every event: who, and when.
+    Time,
     /// Everybody, at least once; the time says nothing.
     Person,
 }
@@ -34,14 +37,14 @@ pub(super) async fn fold<S: Send + 'static>(
     new: impl Fn() -> S,
     take: impl Fn(&mut S, i64, i64) + Send + Sync + 'static,
     bytes: impl Fn(&S) -> usize + Send + Sync + 'static,
-) -> Result<Option<Vec<(S, MemoryReservation)>>> {
+) -> Result<Option<All<S>>> {
     let kind = Kind { events, from: range.0, to: range.1, value: None };
     // Whoever asks for what is not there is told by the question in SQL.
     let Ok(Some(files)) = indexed::plan(&ground.state, &[kind]).await else { return Ok(None) };
     let (files, places) = (Arc::new(files), Arc::new(Places::default()));
     let (take, bytes) = (Arc::new(take), Arc::new(bytes));
     let pool = Arc::clone(&ground.state.runtime_env().memory_pool);
-    let mut running: JoinSet<datafusion::common::Result<Option<(S, MemoryReservation)>>> = JoinSet::new();
+    let mut running: JoinSet<datafusion::common::Result<(Option<S>, MemoryReservation)>> = JoinSet::new();
     for _ in 0..ground.state.config().target_partitions().max(1) {
         let (files, places) = (Arc::clone(&files), Arc::clone(&places));
         let (mut state, take, bytes) = (new(), Arc::clone(&take), Arc::clone(&bytes));
@@ -49,23 +52,17 @@ pub(super) async fn fold<S: Send + 'static>(
         running.spawn(async move {
             while let Some(at) = places.next(files.count()) {
                 if !read(&files, at, each, |person, time| take(&mut state, person, time)).await? {
-                    return Ok(None);
+                    return Ok((None, memory));
                 }
                 memory.try_resize(bytes(&state))?;
                 // Another task may want the thread.
                 tokio::task::yield_now().await;
             }
-            Ok(Some((state, memory)))
+            Ok((Some(state), memory))
         });
     }
-    let mut states = Vec::new();
-    while let Some(done) = running.join_next().await {
-        let done =
-            done.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error))).and_then(|done| done);
-        let Some(state) = done.map_err(|error| failure(&ground.state, error))? else { return Ok(None) };
-        states.push(state);
-    }
-    Ok(Some(states))
+    let (states, held) = joined(running).await.map_err(|error| failure(&ground.state, error))?;
+    Ok(states.into_iter().collect::<Option<Vec<S>>>().map(|states| (states, held)))
 }
 
 async fn read(
@@ -76,6 +73,6 @@ async fn read(
 ) -> datafusion::common::Result<bool> {
     match each {
         Each::Person => files.visit_persons(at, |person| on(person, 0)).await,
-        Each::Event => files.visit(at, |_| true, |person, time, _| on(person, time)).await,
+        Each::Event | Each::Time => files.visit(at, |_| true, |person, time, _| on(person, time)).await,
     }
 }

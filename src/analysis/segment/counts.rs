@@ -7,7 +7,6 @@ use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use arrow::datatypes::TimestampMicrosecondType;
 use arrow::record_batch::RecordBatch;
-use datafusion::common::DataFusionError;
 use datafusion::common::runtime::JoinSet;
 use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::execution::memory_pool::MemoryReservation;
@@ -16,6 +15,8 @@ use hashbrown::HashMap;
 
 use crate::analysis::bits::Bits;
 use crate::analysis::events::Events;
+use crate::analysis::gather::All;
+use crate::analysis::gather::joined;
 use crate::analysis::ground::Ground;
 use crate::analysis::ground::Scope;
 use crate::analysis::segment::bare;
@@ -76,36 +77,23 @@ pub(super) struct Counted<'a> {
     pub(super) range: (Option<Micros>, Option<Micros>),
 }
 
-/// What the threads found, and the memory that it takes.
-type Parts<S> = Vec<(S, MemoryReservation)>;
-
 impl Counted<'_> {
-    fn sql(&self, columns: &str) -> Result<String> {
-        self.scope.select(columns, self.events, self.range, None)
-    }
-
     /// Whoever did it.
     pub(super) async fn persons(&self) -> Result<Bits> {
-        let from_index =
-            self.indexed(Each::Person, Bits::default, |set, person, _| set.insert(person), Bits::bytes);
-        let parts = match from_index.await? {
-            Some(parts) => parts,
-            None => {
-                let take = |set: &mut Bits, batch: &RecordBatch| {
-                    // The rows of a person come together.
-                    let mut last = -1;
-                    for person in persons_in(batch) {
-                        if *person != last {
-                            set.insert(*person);
-                            last = *person;
-                        }
-                    }
-                };
-                fold(self.ground, &self.sql("\"personId\"")?, Bits::default, take, Bits::bytes).await?
+        let of_rows = |set: &mut Bits, batch: &RecordBatch| {
+            // The rows of a person come together.
+            let mut last = -1;
+            for person in persons_in(batch) {
+                if *person != last {
+                    set.insert(*person);
+                    last = *person;
+                }
             }
         };
-        let sets = parts.into_iter().map(|(part, _)| part);
+        let take = |set: &mut Bits, person: i64, _: i64| set.insert(person);
+        let (sets, _held) = self.parts(Each::Person, Bits::default, take, of_rows, Bits::bytes).await?;
         Ok(sets
+            .into_iter()
             .reduce(|mut all, part| {
                 all.unite(&part);
                 all
@@ -120,19 +108,13 @@ impl Counted<'_> {
             let count = counts.of(person);
             *count = count.saturating_add(more);
         };
-        let from_index =
-            self.indexed(Each::Event, new, move |counts, person, _| add(counts, person, 1), PerPerson::bytes);
-        let parts = match from_index.await? {
-            Some(parts) => parts,
-            None => {
-                let take = move |counts: &mut PerPerson<u32>, batch: &RecordBatch| {
-                    for of_one in persons_in(batch).chunk_by(|one, next| one == next) {
-                        add(counts, of_one[0], u32::try_from(of_one.len()).unwrap_or(u32::MAX));
-                    }
-                };
-                fold(self.ground, &self.sql("\"personId\"")?, new, take, PerPerson::bytes).await?
+        let of_rows = move |counts: &mut PerPerson<u32>, batch: &RecordBatch| {
+            for of_one in persons_in(batch).chunk_by(|one, next| one == next) {
+                add(counts, of_one[0], u32::try_from(of_one.len()).unwrap_or(u32::MAX));
             }
         };
+        let take = move |counts: &mut PerPerson<u32>, person: i64, _: i64| add(counts, person, 1);
+        let parts = self.parts(Each::Event, new, take, of_rows, PerPerson::bytes).await?;
         Ok(found(parts, add, |count| so(u64::from(count))))
     }
 
@@ -143,45 +125,46 @@ impl Counted<'_> {
             let known = times.of(person);
             *known = if first { at.min(*known) } else { at.max(*known) };
         };
-        let from_index = self.indexed(Each::Event, new, see, PerPerson::bytes);
-        let parts = match from_index.await? {
-            Some(parts) => parts,
-            None => {
-                let take = move |times: &mut PerPerson<i64>, batch: &RecordBatch| {
-                    let at = batch.column(1).as_primitive::<TimestampMicrosecondType>().values();
-                    for (person, at) in persons_in(batch).iter().zip(at) {
-                        see(times, *person, *at);
-                    }
-                };
-                let sql = self.sql("\"personId\", \"occurredTime\"")?;
-                fold(self.ground, &sql, new, take, PerPerson::bytes).await?
+        let of_rows = move |times: &mut PerPerson<i64>, batch: &RecordBatch| {
+            let at = batch.column(1).as_primitive::<TimestampMicrosecondType>().values();
+            for (person, at) in persons_in(batch).iter().zip(at) {
+                see(times, *person, *at);
             }
         };
+        let parts = self.parts(Each::Time, new, see, of_rows, PerPerson::bytes).await?;
         Ok(found(parts, see, so))
     }
 
-    async fn indexed<S: Send + 'static>(
+    /// All events, each part of them in a state of its own: from the indexes with `take`, or where those say too little
+    /// from rows with `of_rows`.
+    async fn parts<S: Send + 'static>(
         &self,
         each: Each,
         new: impl Fn() -> S,
         take: impl Fn(&mut S, i64, i64) + Send + Sync + 'static,
-        bytes: impl Fn(&S) -> usize + Send + Sync + 'static,
-    ) -> Result<Option<Parts<S>>> {
-        if self.events.filter.is_some() || self.scope.segment.is_some() {
-            return Ok(None);
+        of_rows: impl Fn(&mut S, &RecordBatch) + Send + Sync + 'static,
+        bytes: impl Fn(&S) -> usize + Copy + Send + Sync + 'static,
+    ) -> Result<All<S>> {
+        if self.events.filter.is_none() && self.scope.segment.is_none() {
+            let from_index = bare::fold(self.ground, (self.events, self.range), each, &new, take, bytes);
+            if let Some(parts) = from_index.await? {
+                return Ok(parts);
+            }
         }
-        bare::fold(self.ground, (self.events, self.range), each, new, take, bytes).await
+        let columns = if each == Each::Time { "\"personId\", \"occurredTime\"" } else { "\"personId\"" };
+        let sql = self.scope.select(columns, self.events, self.range, None)?;
+        fold(self.ground, &sql, new, of_rows, bytes).await
     }
 }
 
 /// Whose value is so, when the values of all parts are added up.
 fn found<T: Copy + PartialEq>(
-    mut parts: Parts<PerPerson<T>>,
+    (mut parts, _held): All<PerPerson<T>>,
     add: impl Fn(&mut PerPerson<T>, i64, T),
     so: impl Fn(T) -> bool,
 ) -> Bits {
-    let Some((mut all, _held)) = parts.pop() else { return Bits::default() };
-    for (part, _) in &parts {
+    let Some(mut all) = parts.pop() else { return Bits::default() };
+    for part in &parts {
         part.each(|person, value| add(&mut all, person, value));
     }
     let mut found = Bits::default();
@@ -200,7 +183,7 @@ async fn fold<S: Send + 'static>(
     new: impl Fn() -> S,
     take: impl Fn(&mut S, &RecordBatch) + Send + Sync + 'static,
     bytes: impl Fn(&S) -> usize + Send + Sync + 'static,
-) -> Result<Vec<(S, MemoryReservation)>> {
+) -> Result<All<S>> {
     let failed = |error| failure(&ground.state, error);
     let plan = plan_of(&ground.state, sql).await?;
     let task = ground.state.task_ctx();
@@ -218,13 +201,7 @@ async fn fold<S: Send + 'static>(
             Ok((state, memory))
         });
     }
-    let mut states = Vec::new();
-    while let Some(done) = running.join_next().await {
-        let done =
-            done.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error))).and_then(|done| done);
-        states.push(done.map_err(failed)?);
-    }
-    Ok(states)
+    joined(running).await.map_err(failed)
 }
 
 fn persons_in(batch: &RecordBatch) -> &[i64] {
