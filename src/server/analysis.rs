@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::Path;
 use axum::extract::State;
-use axum::extract::rejection::PathRejection;
 use axum::http::HeaderMap;
 use axum::http::Uri;
 use axum::response::Response;
@@ -18,6 +16,7 @@ use crate::engine::Scope;
 use crate::server::access::Caller;
 use crate::server::app::App;
 use crate::server::body;
+use crate::server::definitions::Named;
 use crate::server::definitions::named;
 use crate::server::fault::Cause;
 use crate::server::fault::Fault;
@@ -38,7 +37,7 @@ const KINDS: [(&str, &str); 6] = [
 pub(crate) async fn ask(
     State(app): State<App>,
     caller: Caller,
-    kind: Result<Path<String>, PathRejection>,
+    kind: Named,
     uri: Uri,
     headers: HeaderMap,
     body: Body,

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio::sync::Semaphore;
 
 use crate::engine::Engine;
+use crate::engine::Scope;
 use crate::engine::ServerSettings;
 use crate::server::access::Caller;
 use crate::server::body::Room;
@@ -68,6 +69,12 @@ impl App {
     /// Keeps a caller to a rate that is published, where the settings ask for it.
     pub(crate) fn published(&self, rate: Published, caller: &Caller) -> Result<(), Fault> {
         if self.settings.published_rates { self.rates.keep(rate, caller.name()) } else { Ok(()) }
+    }
+
+    /// Lets a caller change what is published so: one who may, and who keeps to its rate.
+    pub(crate) fn managed(&self, rate: Published, caller: &Caller) -> Result<(), Fault> {
+        caller.may(&[Scope::Manage])?;
+        self.published(rate, caller)
     }
 
     /// No new work should come here any more.

@@ -83,11 +83,7 @@ fn either(name: &str, expected: &str, found: &str) -> Fault {
     Fault::invalid(format!("\"{name}\" must be {expected}, found \"{}\"", found.escape_debug()))
 }
 
-pub(crate) async fn get(
-    State(app): State<App>,
-    caller: Caller,
-    id: Result<Path<String>, PathRejection>,
-) -> Result<Response, Fault> {
+pub(crate) async fn get(State(app): State<App>, caller: Caller, id: Named) -> Result<Response, Fault> {
     caller.may(&[Scope::Query])?;
     let id = named(id)?;
     let registry = app.engine.registry();
@@ -117,7 +113,7 @@ pub(crate) async fn create(
 pub(crate) async fn update(
     State(app): State<App>,
     caller: Caller,
-    id: Result<Path<String>, PathRejection>,
+    id: Named,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Fault> {
@@ -130,6 +126,9 @@ pub(crate) async fn update(
     audit(&caller, "update definition", &id);
     Ok(body::json(StatusCode::OK, &to_response(&definition)))
 }
+
+/// The part of a path that names a thing, as it came.
+pub(crate) type Named = Result<Path<String>, PathRejection>;
 
 /// The part of a path that names a thing; the error is ours.
 pub(crate) fn named<T>(part: Result<Path<T>, PathRejection>) -> Result<T, Fault> {

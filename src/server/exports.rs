@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::Path;
 use axum::extract::State;
-use axum::extract::rejection::PathRejection;
 use axum::http::HeaderMap;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -24,6 +22,7 @@ use crate::export::NoProgress;
 use crate::server::access::Caller;
 use crate::server::app::App;
 use crate::server::body;
+use crate::server::definitions::Named;
 use crate::server::definitions::named;
 use crate::server::fault::Fault;
 use crate::server::fault::without_paths;
@@ -54,11 +53,7 @@ pub(crate) async fn submit(
     Ok(body::json(StatusCode::ACCEPTED, &json!({"requestId": id})))
 }
 
-pub(crate) async fn status(
-    State(app): State<App>,
-    caller: Caller,
-    id: Result<Path<String>, PathRejection>,
-) -> Result<Response, Fault> {
+pub(crate) async fn status(State(app): State<App>, caller: Caller, id: Named) -> Result<Response, Fault> {
     caller.may(&[Scope::Export])?;
     app.published(Published::EXPORT, &caller)?;
     let state = app.engine.exports().status(&named(id)?).map_err(refused)?;
@@ -70,11 +65,7 @@ pub(crate) async fn status(
     Ok(body::json(StatusCode::OK, &told))
 }
 
-pub(crate) async fn cancel(
-    State(app): State<App>,
-    caller: Caller,
-    id: Result<Path<String>, PathRejection>,
-) -> Result<StatusCode, Fault> {
+pub(crate) async fn cancel(State(app): State<App>, caller: Caller, id: Named) -> Result<StatusCode, Fault> {
     caller.may(&[Scope::Export])?;
     app.published(Published::CANCEL, &caller)?;
     let id = named(id)?;

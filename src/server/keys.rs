@@ -1,9 +1,7 @@
 //! `/v1/keys`: make, list and revoke keys, for `milepost key` while the server has the store.
 
 use axum::body::Body;
-use axum::extract::Path;
 use axum::extract::State;
-use axum::extract::rejection::PathRejection;
 use axum::http::HeaderMap;
 use axum::http::StatusCode;
 use axum::http::Uri;
@@ -16,6 +14,7 @@ use crate::error::Result as EngineResult;
 use crate::server::access::Caller;
 use crate::server::app::App;
 use crate::server::body;
+use crate::server::definitions::Named;
 use crate::server::definitions::named;
 use crate::server::fault::Fault;
 use crate::server::params::Params;
@@ -59,11 +58,7 @@ pub(crate) async fn list(
     sql::whole(format, app.engine.keys()?).await
 }
 
-pub(crate) async fn revoke(
-    State(app): State<App>,
-    caller: Caller,
-    name: Result<Path<String>, PathRejection>,
-) -> Result<StatusCode, Fault> {
+pub(crate) async fn revoke(State(app): State<App>, caller: Caller, name: Named) -> Result<StatusCode, Fault> {
     caller.may(&[Scope::Manage])?;
     let name = named(name)?;
     app.engine.revoke_key(&name)?;

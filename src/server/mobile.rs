@@ -11,9 +11,7 @@ pub(crate) use devices::personalize_push;
 use std::collections::BTreeMap;
 
 use axum::body::Body;
-use axum::extract::Path;
 use axum::extract::State;
-use axum::extract::rejection::PathRejection;
 use axum::http::HeaderMap;
 use axum::http::StatusCode;
 use axum::http::Uri;
@@ -37,6 +35,7 @@ use crate::schema::Registry;
 use crate::server::access::Caller;
 use crate::server::app::App;
 use crate::server::body;
+use crate::server::definitions::Named;
 use crate::server::definitions::named;
 use crate::server::fault::Fault;
 use crate::server::mobile::devices::known;
@@ -52,8 +51,6 @@ const BODY_BYTES: u64 = 4 << 20;
 const EVENTS: usize = 5_000;
 /// How long an event may wait on a device: 30 days, as in batches.
 const BACK: i64 = 30 * 86_400_000_000;
-
-type Id = Result<Path<String>, PathRejection>;
 
 #[derive(Debug, Deserialize)]
 struct Sent {
@@ -74,7 +71,7 @@ struct Event {
 pub(crate) async fn events(
     State(app): State<App>,
     caller: Caller,
-    id: Id,
+    id: Named,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
@@ -187,7 +184,7 @@ struct Sessions {
 pub(crate) async fn sessions(
     State(app): State<App>,
     caller: Caller,
-    id: Id,
+    id: Named,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Fault> {
@@ -250,7 +247,7 @@ fn invalid(message: String) -> Fault {
 }
 
 /// The registration of a device with an application.
-fn device(id: Id, application: &str) -> Result<Contact, Fault> {
+fn device(id: Named, application: &str) -> Result<Contact, Fault> {
     let id = named(id)?;
     if !is_identifier(&id) || !is_identifier(application) {
         return Err(coded("NO_REGISTRATION", "a registration has 1 to 256 characters".to_owned()));

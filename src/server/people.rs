@@ -135,8 +135,7 @@ pub(crate) async fn create(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Fault> {
-    caller.may(&[Scope::Manage])?;
-    app.published(Published::NEW_PERSON, &caller)?;
+    app.managed(Published::NEW_PERSON, &caller)?;
     let write = person(&read(&app, &headers, body).await?)?;
     one(&app, &caller, PersonOp::Create(write)).await
 }
@@ -169,16 +168,14 @@ async fn write(
     body: Body,
     mode: Mode,
 ) -> Result<Response, Fault> {
-    caller.may(&[Scope::Manage])?;
-    app.published(Published::PERSONS, caller)?;
+    app.managed(Published::PERSONS, caller)?;
     let who = asked(&Params::of(uri.query()))?;
     let write = person(&read(app, headers, body).await?)?;
     one(app, caller, PersonOp::Write { who, write, mode }).await
 }
 
 pub(crate) async fn remove(State(app): State<App>, caller: Caller, uri: Uri) -> Result<StatusCode, Fault> {
-    caller.may(&[Scope::Manage])?;
-    app.published(Published::PERSONS, &caller)?;
+    app.managed(Published::PERSONS, &caller)?;
     let who = asked(&Params::of(uri.query()))?;
     done(&app, &caller, PersonOp::Delete { who }).await.map(|_| StatusCode::NO_CONTENT)
 }
@@ -224,8 +221,7 @@ async fn contact(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<(Identifier, Vec<Contact>), Fault> {
-    caller.may(&[Scope::Manage])?;
-    app.published(Published::PERSONS, caller)?;
+    app.managed(Published::PERSONS, caller)?;
     let who = asked(&Params::of(uri.query()))?;
     let given = read(app, headers, body).await?;
     let given = given.get("contactInformation").unwrap_or(&given);

@@ -1,9 +1,7 @@
 //! `/people/3/segments`: segments made, changed and dropped in the published form, and who is in them.
 
 use axum::body::Body;
-use axum::extract::Path;
 use axum::extract::State;
-use axum::extract::rejection::PathRejection;
 use axum::http::HeaderMap;
 use axum::http::StatusCode;
 use axum::http::Uri;
@@ -18,6 +16,7 @@ use crate::error::did_you_mean;
 use crate::server::access::Caller;
 use crate::server::app::App;
 use crate::server::body;
+use crate::server::definitions::Named;
 use crate::server::definitions::named;
 use crate::server::fault::Cause;
 use crate::server::fault::Fault;
@@ -30,8 +29,6 @@ const SIZE: usize = 20;
 const SIZE_MOST: usize = 1000;
 /// What a body may say; the last three are repeated from an answer.
 const KEYS: [&str; 7] = ["name", "description", "query", "events", "id", "createdAt", "modifiedAt"];
-
-type Id = Result<Path<String>, PathRejection>;
 
 pub(crate) async fn list(State(app): State<App>, caller: Caller, uri: Uri) -> Result<Response, Fault> {
     caller.may(&[Scope::Query])?;
@@ -54,7 +51,7 @@ pub(crate) async fn list(State(app): State<App>, caller: Caller, uri: Uri) -> Re
     Ok(body::json(StatusCode::OK, &page.envelope(shown, total)))
 }
 
-pub(crate) async fn get(State(app): State<App>, caller: Caller, id: Id) -> Result<Response, Fault> {
+pub(crate) async fn get(State(app): State<App>, caller: Caller, id: Named) -> Result<Response, Fault> {
     caller.may(&[Scope::Query])?;
     app.published(Published::SEGMENT, &caller)?;
     let segment = app.engine.segment_of_id(number(id)?)?;
@@ -67,8 +64,7 @@ pub(crate) async fn create(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Fault> {
-    caller.may(&[Scope::Manage])?;
-    app.published(Published::SEGMENTS, &caller)?;
+    app.managed(Published::SEGMENTS, &caller)?;
     let (text, name) = read(&app, &headers, body).await?;
     let _changing = app.changing.lock().await;
     app.engine.create_segment_json(&text, false).await.map_err(refused)?;
@@ -79,12 +75,11 @@ pub(crate) async fn create(
 pub(crate) async fn replace(
     State(app): State<App>,
     caller: Caller,
-    id: Id,
+    id: Named,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Fault> {
-    caller.may(&[Scope::Manage])?;
-    app.published(Published::SEGMENTS, &caller)?;
+    app.managed(Published::SEGMENTS, &caller)?;
     let id = number(id)?;
     let (text, name) = read(&app, &headers, body).await?;
     let _changing = app.changing.lock().await;
@@ -94,9 +89,8 @@ pub(crate) async fn replace(
     Ok(body::json(StatusCode::OK, &shown(&app.engine.segment_of_id(id)?)))
 }
 
-pub(crate) async fn remove(State(app): State<App>, caller: Caller, id: Id) -> Result<StatusCode, Fault> {
-    caller.may(&[Scope::Manage])?;
-    app.published(Published::SEGMENTS, &caller)?;
+pub(crate) async fn remove(State(app): State<App>, caller: Caller, id: Named) -> Result<StatusCode, Fault> {
+    app.managed(Published::SEGMENTS, &caller)?;
     let segment = app.engine.segment_of_id(number(id)?)?;
     let _changing = app.changing.lock().await;
     app.engine.remove_segment(&segment.name).map_err(in_use)?;
@@ -108,7 +102,7 @@ pub(crate) async fn remove(State(app): State<App>, caller: Caller, id: Id) -> Re
 pub(crate) async fn persons(
     State(app): State<App>,
     caller: Caller,
-    id: Id,
+    id: Named,
     uri: Uri,
 ) -> Result<Response, Fault> {
     caller.may(&[Scope::Query])?;
@@ -161,7 +155,7 @@ fn in_use(error: Error) -> Fault {
     if fault.cause == Cause::Conflict { Fault { cause: Cause::Invalid, ..fault } } else { fault }
 }
 
-fn number(id: Id) -> Result<i64, Fault> {
+fn number(id: Named) -> Result<i64, Fault> {
     let id = named(id)?;
     id.parse().map_err(|_| {
         Fault::invalid(format!("the id of a segment is a number, found \"{}\"", id.escape_debug()))

@@ -23,9 +23,9 @@ use crate::person::PersonWrite;
 use crate::server::access::Caller;
 use crate::server::app::App;
 use crate::server::body;
+use crate::server::definitions::Named;
 use crate::server::fault::Fault;
 use crate::server::mobile::BODY_BYTES;
-use crate::server::mobile::Id;
 use crate::server::mobile::coded;
 use crate::server::mobile::device;
 use crate::server::params::Params;
@@ -37,7 +37,7 @@ const ORIGIN: &str = "PUSH";
 pub(crate) async fn personalize(
     State(app): State<App>,
     caller: Caller,
-    id: Id,
+    id: Named,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
@@ -48,7 +48,11 @@ pub(crate) async fn personalize(
     belongs(&app, &caller, device, &uri, body::text(&bytes)?).await
 }
 
-pub(crate) async fn depersonalize(State(app): State<App>, caller: Caller, id: Id) -> Result<Response, Fault> {
+pub(crate) async fn depersonalize(
+    State(app): State<App>,
+    caller: Caller,
+    id: Named,
+) -> Result<Response, Fault> {
     caller.may(&[Scope::Web, Scope::Ingest])?;
     let device = device(id, caller.name())?;
     let verdict = app.engine.depersonalize(device).await?;
@@ -59,7 +63,7 @@ pub(crate) async fn depersonalize(State(app): State<App>, caller: Caller, id: Id
 pub(crate) async fn personalize_push(
     State(app): State<App>,
     caller: Caller,
-    id: Id,
+    id: Named,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
@@ -73,7 +77,7 @@ pub(crate) async fn personalize_push(
 pub(crate) async fn depersonalize_push(
     State(app): State<App>,
     caller: Caller,
-    id: Id,
+    id: Named,
     headers: HeaderMap,
 ) -> Result<Response, Fault> {
     caller.may(&[Scope::Manage])?;
@@ -82,7 +86,7 @@ pub(crate) async fn depersonalize_push(
 }
 
 /// A registration that somebody has, by the header.
-fn registered(app: &App, id: Id, headers: &HeaderMap) -> Result<Contact, Fault> {
+fn registered(app: &App, id: Named, headers: &HeaderMap) -> Result<Contact, Fault> {
     let numbered = |code: u64, message: &str, status: StatusCode| Fault {
         errors: Some(Box::new(code.into())),
         status: Some(status),

@@ -1,9 +1,7 @@
 //! `/people/2/customAttributes`: which attributes users have added to persons, and lists that grow by items.
 
 use axum::body::Body;
-use axum::extract::Path;
 use axum::extract::State;
-use axum::extract::rejection::PathRejection;
 use axum::http::HeaderMap;
 use axum::http::StatusCode;
 use axum::http::Uri;
@@ -17,6 +15,7 @@ use crate::person::CustomAttribute;
 use crate::server::access::Caller;
 use crate::server::app::App;
 use crate::server::body;
+use crate::server::definitions::Named;
 use crate::server::definitions::named;
 use crate::server::fault::Cause;
 use crate::server::fault::Fault;
@@ -28,8 +27,6 @@ use crate::server::people::read;
 use crate::server::rates::Published;
 use crate::server::watch::audit;
 
-type Name = Result<Path<String>, PathRejection>;
-
 pub(crate) async fn list(State(app): State<App>, caller: Caller) -> Result<Response, Fault> {
     caller.may(&[Scope::Query])?;
     app.published(Published::PERSONS, &caller)?;
@@ -38,7 +35,7 @@ pub(crate) async fn list(State(app): State<App>, caller: Caller) -> Result<Respo
     Ok(body::json(StatusCode::OK, &json!({"customAttributes": all})))
 }
 
-pub(crate) async fn get(State(app): State<App>, caller: Caller, name: Name) -> Result<Response, Fault> {
+pub(crate) async fn get(State(app): State<App>, caller: Caller, name: Named) -> Result<Response, Fault> {
     caller.may(&[Scope::Query])?;
     app.published(Published::PERSONS, &caller)?;
     let name = named(name)?;
@@ -56,8 +53,7 @@ pub(crate) async fn create(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Fault> {
-    caller.may(&[Scope::Manage])?;
-    app.published(Published::PERSONS, &caller)?;
+    app.managed(Published::PERSONS, &caller)?;
     let value = read(&app, &headers, body).await?;
     let said: CustomAttribute = serde_json::from_value(value)
         .map_err(|error| Fault::invalid(format!("the body must be {{\"name\", \"dataType\"}}: {error}")))?;
@@ -71,9 +67,8 @@ pub(crate) async fn create(
     Ok(body::json(StatusCode::CREATED, &shown(&attribute)))
 }
 
-pub(crate) async fn remove(State(app): State<App>, caller: Caller, name: Name) -> Result<StatusCode, Fault> {
-    caller.may(&[Scope::Manage])?;
-    app.published(Published::PERSONS, &caller)?;
+pub(crate) async fn remove(State(app): State<App>, caller: Caller, name: Named) -> Result<StatusCode, Fault> {
+    app.managed(Published::PERSONS, &caller)?;
     let name = named(name)?;
     app.engine.remove_custom_attribute(&name).await?;
     audit(&caller, "remove attribute", &name);
@@ -84,13 +79,12 @@ pub(crate) async fn remove(State(app): State<App>, caller: Caller, name: Name) -
 pub(crate) async fn append(
     State(app): State<App>,
     caller: Caller,
-    name: Name,
+    name: Named,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Fault> {
-    caller.may(&[Scope::Manage])?;
-    app.published(Published::PERSONS, &caller)?;
+    app.managed(Published::PERSONS, &caller)?;
     let name = named(name)?;
     let who = asked(&Params::of(uri.query()))?;
     let items = match read(&app, &headers, body).await? {

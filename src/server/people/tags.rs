@@ -1,9 +1,7 @@
 //! `/people/2/tags`: which tags there are, and who has them.
 
 use axum::body::Body;
-use axum::extract::Path;
 use axum::extract::State;
-use axum::extract::rejection::PathRejection;
 use axum::http::HeaderMap;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -16,6 +14,7 @@ use crate::error::did_you_mean;
 use crate::server::access::Caller;
 use crate::server::app::App;
 use crate::server::body;
+use crate::server::definitions::Named;
 use crate::server::definitions::named;
 use crate::server::fault::Cause;
 use crate::server::fault::Fault;
@@ -27,8 +26,6 @@ use crate::server::people::read;
 use crate::server::rates::Published;
 use crate::server::rows::invalid;
 use crate::server::watch::audit;
-
-type Name = Result<Path<String>, PathRejection>;
 
 pub(crate) async fn list(State(app): State<App>, caller: Caller) -> Result<Response, Fault> {
     caller.may(&[Scope::Query])?;
@@ -43,8 +40,7 @@ pub(crate) async fn add(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Fault> {
-    caller.may(&[Scope::Manage])?;
-    app.published(Published::PERSONS, &caller)?;
+    app.managed(Published::PERSONS, &caller)?;
     let value = read(&app, &headers, body).await?;
     let name = value.get("name").and_then(Value::as_str);
     let name = name.ok_or_else(|| invalid("name", "a tag needs a name that is a string".to_owned()))?;
@@ -55,7 +51,7 @@ pub(crate) async fn add(
     Ok(body::json(StatusCode::CREATED, &json!({"name": name})))
 }
 
-pub(crate) async fn get(State(app): State<App>, caller: Caller, name: Name) -> Result<Response, Fault> {
+pub(crate) async fn get(State(app): State<App>, caller: Caller, name: Named) -> Result<Response, Fault> {
     caller.may(&[Scope::Query])?;
     app.published(Published::PERSONS, &caller)?;
     let name = named(name)?;
@@ -67,9 +63,8 @@ pub(crate) async fn get(State(app): State<App>, caller: Caller, name: Name) -> R
     Ok(body::json(StatusCode::OK, &json!({"name": name})))
 }
 
-pub(crate) async fn remove(State(app): State<App>, caller: Caller, name: Name) -> Result<StatusCode, Fault> {
-    caller.may(&[Scope::Manage])?;
-    app.published(Published::PERSONS, &caller)?;
+pub(crate) async fn remove(State(app): State<App>, caller: Caller, name: Named) -> Result<StatusCode, Fault> {
+    app.managed(Published::PERSONS, &caller)?;
     let name = named(name)?;
     app.engine.remove_tag(&name).await?;
     audit(&caller, "remove tag", &name);
@@ -79,7 +74,7 @@ pub(crate) async fn remove(State(app): State<App>, caller: Caller, name: Name) -
 pub(crate) async fn tag_persons(
     State(app): State<App>,
     caller: Caller,
-    name: Name,
+    name: Named,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Fault> {
@@ -93,7 +88,7 @@ pub(crate) async fn tag_persons(
 pub(crate) async fn untag_persons(
     State(app): State<App>,
     caller: Caller,
-    name: Name,
+    name: Named,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Fault> {

@@ -10,7 +10,6 @@ use serde_json::json;
 
 use crate::engine::PERSONS_OF_A_BATCH;
 use crate::engine::PersonOp;
-use crate::engine::Scope;
 use crate::engine::Verdict;
 use crate::person::Contact;
 use crate::person::Fault as PersonFault;
@@ -87,8 +86,7 @@ async fn write(
     body: Body,
     op: impl Fn(&App, PersonWrite) -> PersonOp,
 ) -> Result<Response, Fault> {
-    caller.may(&[Scope::Manage])?;
-    app.published(Published::PERSONS, caller)?;
+    app.managed(Published::PERSONS, caller)?;
     body::expect_json(headers)?;
     let bytes = body::whole(&app.room, headers, body, app.settings.request_bytes).await?;
     let persons = read(body::text(&bytes)?)?;
