@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::catalog::TableFunctionArgs;
 use datafusion::catalog::TableFunctionImpl;
@@ -33,6 +32,8 @@ use crate::analysis::Ground;
 use crate::analysis::hits::external;
 use crate::analysis::hits::projected;
 use crate::error::Error;
+use crate::query::Planned;
+use crate::query::scan_by;
 use crate::time::Clock;
 use crate::time::SystemClock;
 use crate::time::Zone;
@@ -74,7 +75,25 @@ struct AnalysisTable {
     zone: Zone,
 }
 
-#[async_trait]
+impl AnalysisTable {
+    fn planned<'a>(
+        &'a self,
+        state: &'a dyn Session,
+        projection: Option<&'a Vec<usize>>,
+        _filters: &'a [Expr],
+        _limit: Option<usize>,
+    ) -> Planned<'a> {
+        Box::pin(async move {
+            let Some(state) = state.as_any().downcast_ref::<SessionState>() else {
+                return internal_err!("a question is asked in a session");
+            };
+            let ground = Ground::within(state.clone(), SystemClock.now(), self.zone);
+            let plan = Box::pin(self.question.plan(&ground, Arc::clone(&self.schema))).await;
+            projected(plan.map_err(external)?, projection)
+        })
+    }
+}
+
 impl TableProvider for AnalysisTable {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
@@ -84,20 +103,7 @@ impl TableProvider for AnalysisTable {
         TableType::View
     }
 
-    async fn scan(
-        &self,
-        state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
-        _limit: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let Some(state) = state.as_any().downcast_ref::<SessionState>() else {
-            return internal_err!("a question is asked in a session");
-        };
-        let ground = Ground::within(state.clone(), SystemClock.now(), self.zone);
-        let plan = Box::pin(self.question.plan(&ground, Arc::clone(&self.schema))).await;
-        projected(plan.map_err(external)?, projection)
-    }
+    scan_by!(planned);
 }
 
 /// Answers a question that is several of SQL's, one after the other, when it is run.

@@ -10,7 +10,7 @@ use arrow::array::Array;
 use arrow::array::AsArray;
 use arrow::array::Int64Array;
 use arrow::datatypes::Int64Type;
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 
 use crate::analysis::attributes::Computation;
 use crate::analysis::attributes::ComputedAttribute;
@@ -88,7 +88,6 @@ impl EngineComputed {
     }
 }
 
-#[async_trait]
 impl ComputedColumns for EngineComputed {
     fn fields(&self) -> Result<Vec<ComputedField>> {
         let rows = self.engine()?.storage().catalog().computed_attributes()?;
@@ -96,14 +95,20 @@ impl ComputedColumns for EngineComputed {
         shown.map(|row| Ok(ComputedField { kind: kind_of(&row)?, name: row.name })).collect()
     }
 
-    async fn column(&self, name: &str, snapshot: &Arc<Snapshot>) -> Result<Arc<ComputedColumn>> {
-        let engine = self.engine()?;
-        let row = engine.storage().catalog().computed_attribute(name)?;
-        let row = row.ok_or_else(|| engine.no_computed(name))?;
-        if row.state == INACTIVE {
-            return frozen(&row, snapshot).map(Arc::new);
-        }
-        engine.computed_column(&row, snapshot).await
+    fn column<'a>(
+        &'a self,
+        name: &'a str,
+        snapshot: &'a Arc<Snapshot>,
+    ) -> BoxFuture<'a, Result<Arc<ComputedColumn>>> {
+        Box::pin(async move {
+            let engine = self.engine()?;
+            let row = engine.storage().catalog().computed_attribute(name)?;
+            let row = row.ok_or_else(|| engine.no_computed(name))?;
+            if row.state == INACTIVE {
+                return frozen(&row, snapshot).map(Arc::new);
+            }
+            engine.computed_column(&row, snapshot).await
+        })
     }
 }
 

@@ -7,8 +7,8 @@ use std::sync::Weak;
 use arrow::array::AsArray;
 use arrow::datatypes::DataType;
 use arrow::datatypes::Int64Type;
-use async_trait::async_trait;
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use roaring::RoaringTreemap;
 use serde::Deserialize;
 use serde::Serialize;
@@ -62,7 +62,6 @@ impl EngineSegments {
     }
 }
 
-#[async_trait]
 impl Segments for EngineSegments {
     fn names(&self) -> Vec<String> {
         let rows = self.engine().and_then(|engine| engine.storage().catalog().segments());
@@ -73,10 +72,12 @@ impl Segments for EngineSegments {
         self.engine().is_ok_and(|engine| matches!(engine.storage().catalog().segment(name), Ok(Some(_))))
     }
 
-    async fn members(&self, name: &str, snapshot: &Arc<Snapshot>) -> Result<Vec<i64>> {
-        let engine = self.engine()?;
-        let set = engine.members_of(name, snapshot).await?;
-        Ok(set.iter().filter_map(|person| i64::try_from(person).ok()).collect())
+    fn members<'a>(&'a self, name: &'a str, snapshot: &'a Arc<Snapshot>) -> BoxFuture<'a, Result<Vec<i64>>> {
+        Box::pin(async move {
+            let engine = self.engine()?;
+            let set = engine.members_of(name, snapshot).await?;
+            Ok(set.iter().filter_map(|person| i64::try_from(person).ok()).collect())
+        })
     }
 }
 

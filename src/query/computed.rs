@@ -11,7 +11,7 @@ use arrow::datatypes::DataType;
 use arrow::datatypes::Field;
 use arrow::datatypes::FieldRef;
 use arrow::datatypes::TimeUnit;
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use serde::Deserialize;
 use serde::Serialize;
 
@@ -74,13 +74,16 @@ pub struct ComputedColumn {
 }
 
 /// Where a session's computed attributes come from.
-#[async_trait]
 pub trait ComputedColumns: fmt::Debug + Send + Sync {
     /// Those that there are, in the order of their columns.
     fn fields(&self) -> Result<Vec<ComputedField>>;
 
     /// The values of one over a snapshot, now.
-    async fn column(&self, name: &str, snapshot: &Arc<Snapshot>) -> Result<Arc<ComputedColumn>>;
+    fn column<'a>(
+        &'a self,
+        name: &'a str,
+        snapshot: &'a Arc<Snapshot>,
+    ) -> BoxFuture<'a, Result<Arc<ComputedColumn>>>;
 }
 
 impl ComputedField {

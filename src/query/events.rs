@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use arrow::datatypes::SchemaRef;
-use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::catalog::TableProvider;
 use datafusion::common::Result;
@@ -18,7 +17,9 @@ use datafusion::logical_expr::TableType;
 use datafusion::logical_expr::lit;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::union::UnionExec;
+use futures::future::ready;
 
+use crate::query::Planned;
 use crate::query::files::FileSet;
 use crate::query::files::Kept;
 use crate::query::files::LakeFile;
@@ -31,6 +32,7 @@ use crate::query::layout::SqlColumn;
 use crate::query::merged::on_stored_ids;
 use crate::query::scan::Lake;
 use crate::query::scan::Scan;
+use crate::query::scan_by;
 use crate::schema::Columns;
 use crate::schema::DAY;
 use crate::schema::EVENT_ID;
@@ -127,17 +129,18 @@ fn is_about_persons_and_days(condition: &Expr) -> bool {
     condition.column_refs().iter().all(|column| known.contains(&column.name.as_str()))
 }
 
-#[async_trait]
-impl TableProvider for EventsTable {
-    fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
+impl EventsTable {
+    fn planned<'a>(
+        &'a self,
+        state: &'a dyn Session,
+        projection: Option<&'a Vec<usize>>,
+        filters: &'a [Expr],
+        limit: Option<usize>,
+    ) -> Planned<'a> {
+        Box::pin(ready(self.plan(state, projection, filters, limit)))
     }
 
-    fn table_type(&self) -> TableType {
-        TableType::Base
-    }
-
-    async fn scan(
+    fn plan(
         &self,
         state: &dyn Session,
         projection: Option<&Vec<usize>>,
@@ -189,6 +192,18 @@ impl TableProvider for EventsTable {
         });
         UnionExec::try_new(scans.collect::<Result<Vec<_>>>()?)
     }
+}
+
+impl TableProvider for EventsTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    scan_by!(planned);
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
         let conditions = filters.iter().map(|one| self.understand(one)).collect::<Result<Vec<_>>>()?;

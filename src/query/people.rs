@@ -15,7 +15,6 @@ use arrow::datatypes::Int64Type;
 use arrow::datatypes::Schema;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::catalog::TableProvider;
 use datafusion::common::DataFusionError;
@@ -30,8 +29,10 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use crate::error::Context;
 use crate::error::Result;
+use crate::query::Planned;
 use crate::query::computed::ComputedColumns;
 use crate::query::computed::ComputedField;
+use crate::query::scan_by;
 use crate::query::system::SystemTable;
 use crate::schema::Definition;
 use crate::schema::PERSON_ID;
@@ -90,7 +91,55 @@ impl PersonsTable {
     }
 }
 
-#[async_trait]
+impl PersonsTable {
+    fn planned<'a>(
+        &'a self,
+        state: &'a dyn Session,
+        projection: Option<&'a Vec<usize>>,
+        filters: &'a [Expr],
+        _limit: Option<usize>,
+    ) -> Planned<'a> {
+        Box::pin(async move {
+            let snapshot = Arc::clone(&self.snapshot);
+            let read = move || snapshot.people.chunks(&snapshot.persons);
+            let chunks = tokio::task::spawn_blocking(read).await;
+            let chunks = chunks.map_err(|error| DataFusionError::External(Box::new(error)))?;
+            let mut chunks = chunks.map_err(|error| DataFusionError::External(Box::new(error)))?;
+            if let Some(ids) = filters.iter().find_map(ids_of) {
+                chunks.retain(|chunk| ids.iter().any(|id| (chunk.ids.0.0..=chunk.ids.1.0).contains(id)));
+            }
+            // The stored columns are there; of the computed ones, those that are asked for.
+            let stored = self.snapshot.people.schema().fields().len();
+            let mut projection: Vec<usize> = match projection {
+                Some(places) => places.clone(),
+                None => (0..stored + self.fields.len()).collect(),
+            };
+            let mut computed = Vec::new();
+            for place in projection.iter_mut().filter(|place| **place >= stored) {
+                computed.push(*place - stored);
+                *place = stored + computed.len() - 1;
+            }
+            let (schema, chunks) = match computed.is_empty() {
+                true => (self.snapshot.people.schema(), chunks),
+                false => {
+                    let widened = self.with_computed(chunks, &computed).await;
+                    widened.map_err(|error| DataFusionError::External(Box::new(error)))?
+                }
+            };
+            let partitions = state.config().target_partitions().max(1);
+            let share = chunks.len().div_ceil(partitions).max(1);
+            let parts: Vec<Vec<RecordBatch>> = chunks
+                .chunks(share)
+                .map(|part| part.iter().map(|chunk| chunk.rows.clone()).collect())
+                .collect();
+            let parts = if parts.is_empty() { vec![Vec::new()] } else { parts };
+            let plan: Arc<dyn ExecutionPlan> =
+                MemorySourceConfig::try_new_exec(&parts, schema, Some(projection))?;
+            Ok(plan)
+        })
+    }
+}
+
 impl TableProvider for PersonsTable {
     fn schema(&self) -> SchemaRef {
         let stored = self.snapshot.people.schema();
@@ -105,47 +154,7 @@ impl TableProvider for PersonsTable {
         TableType::Base
     }
 
-    async fn scan(
-        &self,
-        state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
-        _limit: Option<usize>,
-    ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-        let snapshot = Arc::clone(&self.snapshot);
-        let read = move || snapshot.people.chunks(&snapshot.persons);
-        let chunks = tokio::task::spawn_blocking(read).await;
-        let chunks = chunks.map_err(|error| DataFusionError::External(Box::new(error)))?;
-        let mut chunks = chunks.map_err(|error| DataFusionError::External(Box::new(error)))?;
-        if let Some(ids) = filters.iter().find_map(ids_of) {
-            chunks.retain(|chunk| ids.iter().any(|id| (chunk.ids.0.0..=chunk.ids.1.0).contains(id)));
-        }
-        // The stored columns are there; of the computed ones, those that are asked for.
-        let stored = self.snapshot.people.schema().fields().len();
-        let mut projection: Vec<usize> = match projection {
-            Some(places) => places.clone(),
-            None => (0..stored + self.fields.len()).collect(),
-        };
-        let mut computed = Vec::new();
-        for place in projection.iter_mut().filter(|place| **place >= stored) {
-            computed.push(*place - stored);
-            *place = stored + computed.len() - 1;
-        }
-        let (schema, chunks) = match computed.is_empty() {
-            true => (self.snapshot.people.schema(), chunks),
-            false => {
-                let widened = self.with_computed(chunks, &computed).await;
-                widened.map_err(|error| DataFusionError::External(Box::new(error)))?
-            }
-        };
-        let partitions = state.config().target_partitions().max(1);
-        let share = chunks.len().div_ceil(partitions).max(1);
-        let parts: Vec<Vec<RecordBatch>> =
-            chunks.chunks(share).map(|part| part.iter().map(|chunk| chunk.rows.clone()).collect()).collect();
-        let parts = if parts.is_empty() { vec![Vec::new()] } else { parts };
-        let plan = MemorySourceConfig::try_new_exec(&parts, schema, Some(projection))?;
-        Ok(plan)
-    }
+    scan_by!(planned);
 
     fn supports_filters_pushdown(
         &self,

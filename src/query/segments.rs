@@ -19,19 +19,23 @@ use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::TableType;
 use datafusion::physical_plan::ExecutionPlan;
+use futures::future::BoxFuture;
 
 use crate::schema::PERSON_ID;
 use crate::storage::snapshot::Snapshot;
 
 /// Where a session's segments come from.
-#[async_trait]
 pub trait Segments: fmt::Debug + Send + Sync {
     fn names(&self) -> Vec<String>;
 
     fn exists(&self, name: &str) -> bool;
 
     /// The persons of a segment over a snapshot, in order.
-    async fn members(&self, name: &str, snapshot: &Arc<Snapshot>) -> crate::error::Result<Vec<i64>>;
+    fn members<'a>(
+        &'a self,
+        name: &'a str,
+        snapshot: &'a Arc<Snapshot>,
+    ) -> BoxFuture<'a, crate::error::Result<Vec<i64>>>;
 }
 
 /// The schema `segments` of one session.

@@ -2,8 +2,10 @@
 //! settings of its own; its password is a key.
 
 mod catalog;
+mod desk;
 mod habit;
 mod literal;
+mod told;
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -11,24 +13,10 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
-use arrow::array::Array;
-use arrow::array::ArrayRef;
-use arrow::array::StringArray;
-use arrow::compute::cast;
-use arrow::datatypes::DataType;
-use arrow::datatypes::Field;
-use arrow::datatypes::Schema;
-use arrow::datatypes::SchemaRef;
-use arrow::record_batch::RecordBatch;
-use arrow::record_batch::RecordBatchOptions;
-use arrow_pg::datatypes::arrow_schema_to_pg_fields;
-use arrow_pg::row_encoder::RowEncoder;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::Sink;
 use futures::SinkExt;
-use futures::StreamExt;
-use futures::stream;
 use pgwire::api::ClientInfo;
 use pgwire::api::ClientPortalStore;
 use pgwire::api::ConnectionManager;
@@ -52,52 +40,32 @@ use pgwire::api::query::SimpleQueryHandler;
 use pgwire::api::results::DescribePortalResponse;
 use pgwire::api::results::DescribeStatementResponse;
 use pgwire::api::results::FieldInfo;
-use pgwire::api::results::QueryResponse;
 use pgwire::api::results::Response;
-use pgwire::api::results::Tag;
 use pgwire::api::stmt::QueryParser;
 use pgwire::api::stmt::StoredStatement;
 use pgwire::api::store::PortalStore;
-use pgwire::error::ErrorInfo;
 use pgwire::error::PgWireError;
 use pgwire::error::PgWireResult;
 use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::PgWireFrontendMessage;
 use pgwire::messages::startup::Authentication;
 use tokio::net::TcpListener;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
-use tokio::time::timeout_at;
 use tokio_rustls::TlsAcceptor;
 
-use crate::engine::Answer;
-use crate::engine::Engine;
-use crate::engine::Rows;
-use crate::engine::Scope;
-use crate::engine::rows::cell::Cells;
-use crate::error::Context;
-use crate::error::Error;
-use crate::error::Place;
-use crate::server::access;
 use crate::server::app::App;
-use crate::server::fault::Cause;
-use crate::server::fault::Fault;
 use crate::server::listen::stopped;
+use crate::server::postgres::desk::Answers;
+use crate::server::postgres::desk::Desk;
 use crate::server::postgres::literal::Parameter;
 use crate::server::postgres::literal::fill_in;
-use crate::server::sql::needed;
+use crate::server::postgres::told::Told;
+use crate::server::postgres::told::fields;
+use crate::server::postgres::told::respond;
+use crate::server::postgres::told::wrong_parameter;
 use crate::server::watch::Counted;
-use crate::sql::Statement;
-
-/// What all connections share.
-struct Shared {
-    app: App,
-    manager: Arc<ConnectionManager>,
-    pids: RandomPidSecretKeyGenerator,
-}
 
 /// Accepts connections until told to stop; then cuts them off, as nothing that they do is lost.
 pub(crate) async fn serve(
@@ -107,11 +75,8 @@ pub(crate) async fn serve(
     mut stop: watch::Receiver<bool>,
 ) {
     let places = Arc::new(Semaphore::new(app.settings.connections));
-    let shared = Arc::new(Shared {
-        app,
-        manager: Arc::new(ConnectionManager::new()),
-        pids: RandomPidSecretKeyGenerator::default(),
-    });
+    let manager = Arc::new(ConnectionManager::new());
+    let pids = Arc::new(RandomPidSecretKeyGenerator::default());
     let mut open = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -124,13 +89,13 @@ pub(crate) async fn serve(
         };
         // A client without a place learns it at once, as Postgres has it.
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-        let (shared, tls) = (Arc::clone(&shared), tls.clone());
+        let (app, manager, pids, tls) = (app.clone(), Arc::clone(&manager), Arc::clone(&pids), tls.clone());
         open.spawn(async move {
             let _place = place;
-            let app = shared.app.clone();
-            let _counted = Counted::of(&app.metrics.postgres);
-            let engine = app.engine.apart();
-            let connection = Connection { shared, engine, begun: Mutex::default() };
+            let counted = app.clone();
+            let _counted = Counted::of(&counted.metrics.postgres);
+            let answers = Arc::new(Desk::new(app));
+            let connection = Connection { answers, manager, pids, begun: Mutex::default() };
             let ended = pgwire::tokio::process_socket(stream, tls, Handlers(Arc::new(connection))).await;
             if let Err(error) = ended {
                 tracing::debug!("a Postgres connection ended: {error}");
@@ -143,24 +108,11 @@ pub(crate) async fn serve(
 
 /// One client.
 struct Connection {
-    shared: Arc<Shared>,
-    engine: Engine,
+    answers: Arc<dyn Answers>,
+    manager: Arc<ConnectionManager>,
+    pids: Arc<RandomPidSecretKeyGenerator>,
     /// What was run for the sake of its columns, by portal and with its text, until its rows are asked for.
     begun: Mutex<HashMap<String, (String, Told)>>,
-}
-
-/// What a statement answered.
-enum Told {
-    Rows(Begun),
-    Done(Response),
-}
-
-/// Rows whose first batch is there, in types that the wire has.
-struct Begun {
-    schema: SchemaRef,
-    first: Option<RecordBatch>,
-    rest: Rows,
-    turn: OwnedSemaphorePermit,
 }
 
 struct Handlers(Arc<Connection>);
@@ -179,7 +131,7 @@ impl PgWireServerHandlers for Handlers {
     }
 
     fn cancel_handler(&self) -> Arc<impl CancelHandler> {
-        Arc::new(DefaultCancelHandler::new(Arc::clone(&self.0.shared.manager)))
+        Arc::new(DefaultCancelHandler::new(Arc::clone(&self.0.manager)))
     }
 }
 
@@ -191,12 +143,11 @@ impl StartupHandler for Connection {
         C::Error: Debug,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
-        let app = &self.shared.app;
         match message {
             PgWireFrontendMessage::Startup(startup) => {
                 protocol_negotiation(client, &startup).await?;
                 save_startup_parameters_to_metadata(client, &startup);
-                if !app.open {
+                if !self.answers.is_open() {
                     client.set_state(PgWireConnectionState::AuthenticationInProgress);
                     let ask = PgWireBackendMessage::Authentication(Authentication::CleartextPassword);
                     client.send(ask).await?;
@@ -206,15 +157,13 @@ impl StartupHandler for Connection {
             PgWireFrontendMessage::PasswordMessageFamily(given) => {
                 let given = given.into_password()?;
                 let user = client.metadata().get(METADATA_USER).cloned().unwrap_or_default();
-                let caller =
-                    access::holder(app, &given.password).map_err(|_| PgWireError::InvalidPassword(user))?;
-                caller.may(&[Scope::Query]).map_err(|fault| refused(&fault, ""))?;
+                self.answers.admit(user, &given.password)?;
             }
             _ => return Ok(()),
         }
-        let (pid, secret) = self.shared.pids.generate(&*client);
+        let (pid, secret) = self.pids.generate(&*client);
         client.set_pid_and_secret_key(pid, secret.clone());
-        let (handle, guard) = self.shared.manager.register(pid, secret);
+        let (handle, guard) = self.manager.register(pid, secret);
         client.session_extensions().insert(handle);
         client.session_extensions().insert(guard);
         let mut parameters = DefaultServerParameterProvider::default();
@@ -233,13 +182,8 @@ impl SimpleQueryHandler for Connection {
         C::Error: Debug,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
-        let statements = self.engine.parse(query).map_err(|error| refused(&Fault::from(error), query))?;
-        let mut answers = Vec::new();
-        for statement in statements {
-            let told = self.tell(&statement).await.map_err(|fault| refused(&fault, query))?;
-            answers.push(respond(told, &Format::UnifiedText)?);
-        }
-        Ok(answers)
+        let told = self.answers.run_all(query).await?;
+        told.into_iter().map(|told| respond(told, &Format::UnifiedText)).collect()
     }
 }
 
@@ -292,7 +236,7 @@ impl ExtendedQueryHandler for Connection {
             let given = target.parameter_types.get(at).and_then(Clone::clone);
             given.filter(|kind| *kind != Type::UNKNOWN).unwrap_or(Type::TEXT)
         });
-        let fields = match self.run(&text).await? {
+        let fields = match self.answers.run(&text).await? {
             Told::Rows(begun) => fields(&begun.schema, &Format::UnifiedText)?,
             Told::Done(_) => Vec::new(),
         };
@@ -311,7 +255,7 @@ impl ExtendedQueryHandler for Connection {
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
         let text = filled(target)?;
-        let told = self.run(&text).await?;
+        let told = self.answers.run(&text).await?;
         let fields = match &told {
             Told::Rows(begun) => fields(&begun.schema, &target.result_column_format)?,
             Told::Done(_) => Vec::new(),
@@ -337,61 +281,9 @@ impl ExtendedQueryHandler for Connection {
         let held = self.begun.lock().unwrap_or_else(PoisonError::into_inner).remove(&portal.name);
         let told = match held {
             Some((of, told)) if of == text => told,
-            _ => self.run(&text).await?,
+            _ => self.answers.run(&text).await?,
         };
         respond(told, &portal.result_column_format)
-    }
-}
-
-impl Connection {
-    /// Runs one statement, given as its text.
-    async fn run(&self, text: &str) -> PgWireResult<Told> {
-        let statements = self.engine.parse(text).map_err(|error| refused(&Fault::from(error), text))?;
-        match statements.as_slice() {
-            [] => Ok(Told::Done(Response::EmptyQuery)),
-            [statement] => self.tell(statement).await.map_err(|fault| refused(&fault, text)),
-            _ => Err(wrong_parameter("a prepared statement is one statement".to_owned())),
-        }
-    }
-
-    async fn tell(&self, statement: &Statement) -> Result<Told, Fault> {
-        let app = &self.shared.app;
-        let deadline = Instant::now() + app.settings.query_time;
-        let words = habit::words(&statement.text);
-        if let Some(answer) = habit::done(&words) {
-            return Ok(Told::Done(answer));
-        }
-        if needed(statement) != Scope::Query {
-            let message = "the Postgres wire is read-only; changes go over HTTP or the command line";
-            return Err(Fault::new(Cause::Forbidden, message));
-        }
-        let turn = timeout_at(deadline, Arc::clone(&app.queries).acquire_owned()).await;
-        let Ok(Ok(turn)) = turn else {
-            return Err(Fault::new(Cause::Unavailable, "too many questions are being answered"));
-        };
-        let known = habit::known(&words);
-        let asked = match &known {
-            Some(text) => self.engine.parse(text)?,
-            None => vec![statement.clone()],
-        };
-        let Some(asked) = asked.first() else { return Ok(Told::Done(Response::EmptyQuery)) };
-        let too_long = |_| Fault::new(Cause::Timeout, "the question took too long, so it was stopped");
-        let answer = async {
-            if known.is_none() && catalog::is_asked(&asked.text) {
-                return Box::pin(catalog::answer(&self.engine, &asked.text)).await.map(Answer::Rows);
-            }
-            self.engine.execute(asked).await
-        };
-        let answer = timeout_at(deadline, answer).await.map_err(too_long)??;
-        match answer {
-            Answer::Done(_) => Ok(Told::Done(Response::Execution(Tag::new("OK")))),
-            Answer::Rows(mut rest) => {
-                let schema = Arc::new(flat_schema(&rest.schema()));
-                // Waited for here, where a cancellation is heard.
-                let first = timeout_at(deadline, rest.next()).await.map_err(too_long)?.transpose()?;
-                Ok(Told::Rows(Begun { schema, first, rest, turn }))
-            }
-        }
     }
 }
 
@@ -404,100 +296,4 @@ fn filled(portal: &Portal<String>) -> PgWireResult<String> {
     };
     let given: Result<Vec<_>, _> = portal.parameters.iter().enumerate().map(read).collect();
     given.and_then(|given| fill_in(&portal.statement.statement, &given)).map_err(wrong_parameter)
-}
-
-fn wrong_parameter(message: String) -> PgWireError {
-    PgWireError::UserError(Box::new(ErrorInfo::new("ERROR".to_owned(), "22023".to_owned(), message)))
-}
-
-/// A fault as Postgres tells it; the place is counted in characters of the text.
-fn refused(fault: &Fault, text: &str) -> PgWireError {
-    let code = match fault.cause {
-        Cause::NotFound => "42P01",
-        Cause::Forbidden | Cause::Unauthorized => "42501",
-        Cause::Conflict => "23505",
-        Cause::Exhausted => "53200",
-        Cause::Timeout => "57014",
-        Cause::Unavailable | Cause::TooMany => "53300",
-        Cause::Internal => "XX000",
-        _ => "42601",
-    };
-    if fault.cause == Cause::Internal {
-        tracing::error!("{fault}");
-    }
-    let mut info = ErrorInfo::new("ERROR".to_owned(), code.to_owned(), fault.message.clone());
-    info.position = fault.place.map(|place| position(text, place).to_string());
-    PgWireError::UserError(Box::new(info))
-}
-
-fn position(text: &str, place: Place) -> u64 {
-    let before = usize::try_from(place.line - 1).unwrap_or(usize::MAX);
-    let lines: u64 = text.split('\n').take(before).map(|line| line.chars().count() as u64 + 1).sum();
-    lines + place.column
-}
-
-fn fields(schema: &Schema, format: &Format) -> PgWireResult<Vec<FieldInfo>> {
-    arrow_schema_to_pg_fields(schema, format, None)
-}
-
-fn respond(told: Told, format: &Format) -> PgWireResult<Response> {
-    let begun = match told {
-        Told::Done(response) => return Ok(response),
-        Told::Rows(begun) => begun,
-    };
-    let fields = Arc::new(fields(&begun.schema, format)?);
-    let (shown, schema, turn) = (Arc::clone(&fields), begun.schema, begun.turn);
-    let batches = stream::iter(begun.first.map(Ok)).chain(begun.rest);
-    let rows = batches.flat_map(move |batch| {
-        // Another question may begin when this one has ended.
-        let _turn = &turn;
-        let encoded = batch.and_then(|batch| flat(&batch, &schema)).map(|batch| {
-            let mut encoder = RowEncoder::new(batch, Arc::clone(&shown));
-            std::iter::from_fn(move || encoder.next_row()).collect::<Vec<_>>()
-        });
-        stream::iter(encoded.unwrap_or_else(|error| vec![Err(refused(&Fault::from(error), ""))]))
-    });
-    Ok(Response::Query(QueryResponse::new(fields, rows)))
-}
-
-/// The type in which the wire shows a type of ours: lists and structs are JSON.
-fn flat_type(kind: &DataType) -> DataType {
-    match kind {
-        DataType::Dictionary(_, value) => flat_type(value),
-        DataType::UInt64 => DataType::Int64,
-        DataType::Decimal256(_, scale) => DataType::Decimal128(38, *scale),
-        kind if kind.is_nested() || kind.is_null() => DataType::Utf8,
-        other => other.clone(),
-    }
-}
-
-fn flat_schema(schema: &Schema) -> Schema {
-    let flat =
-        schema.fields().iter().map(|field| Field::new(field.name(), flat_type(field.data_type()), true));
-    Schema::new(flat.collect::<Vec<_>>())
-}
-
-fn flat(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Error> {
-    let doing = || "could not show rows on the Postgres wire".to_owned();
-    let cells = Cells::of(batch)?;
-    let texts = cells.columns()?;
-    let columns = batch.columns().iter().zip(schema.fields()).zip(&texts).map(|((array, field), text)| {
-        if array.data_type() == field.data_type() {
-            return Ok(ArrayRef::clone(array));
-        }
-        if !array.data_type().is_nested() {
-            return cast(array, field.data_type()).internal(doing);
-        }
-        let rows = (0..array.len()).map(|row| {
-            (!text.is_null(row)).then(|| {
-                let mut out = String::new();
-                text.text(row, &mut out);
-                out
-            })
-        });
-        Ok(Arc::new(rows.collect::<StringArray>()) as ArrayRef)
-    });
-    let columns = columns.collect::<Result<Vec<_>, Error>>()?;
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options).internal(doing)
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::catalog::TableFunctionArgs;
 use datafusion::catalog::TableFunctionImpl;
@@ -26,6 +25,8 @@ use crate::analysis::hits::external;
 use crate::analysis::hits::projected;
 use crate::analysis::persons::PersonsExec;
 use crate::error::Error;
+use crate::query::Planned;
+use crate::query::scan_by;
 
 /// The name of the table function.
 pub(crate) const FUNCTION: &str = "funnel";
@@ -60,7 +61,45 @@ struct FunnelTable {
     schema: SchemaRef,
 }
 
-#[async_trait]
+impl FunnelTable {
+    fn planned<'a>(
+        &'a self,
+        state: &'a dyn Session,
+        projection: Option<&'a Vec<usize>>,
+        _filters: &'a [Expr],
+        _limit: Option<usize>,
+    ) -> Planned<'a> {
+        Box::pin(async move {
+            let Some(state) = state.as_any().downcast_ref::<SessionState>() else {
+                return internal_err!("a funnel is asked in a session");
+            };
+            let read = self.request.read().map_err(external)?;
+            if FunnelExec::answers(&self.request)
+                && let Some(hits) = indexed::plan(&self.request, &read, state).await?
+            {
+                let (request, schema) = (self.request.clone(), Arc::clone(&self.schema));
+                let question = FunnelQuestion { request, read, places: Places::default(), schema };
+                return projected(Arc::new(FunnelExec::indexed(Arc::new(question), hits, state)), projection);
+            }
+            let (events, places) = plan::plan(&self.request, &read, state).await.map_err(external)?;
+            let hits = Box::pin(state.create_physical_plan(&events)).await?;
+            let question = FunnelQuestion {
+                request: self.request.clone(),
+                read,
+                places,
+                schema: Arc::clone(&self.schema),
+            };
+            let question = Arc::new(question);
+            let exec: Arc<dyn ExecutionPlan> = if FunnelExec::answers(&self.request) {
+                Arc::new(FunnelExec::new(question, hits))
+            } else {
+                Arc::new(PersonsExec::new(question, hits))
+            };
+            projected(exec, projection)
+        })
+    }
+}
+
 impl TableProvider for FunnelTable {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
@@ -70,34 +109,5 @@ impl TableProvider for FunnelTable {
         TableType::View
     }
 
-    async fn scan(
-        &self,
-        state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
-        _limit: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let Some(state) = state.as_any().downcast_ref::<SessionState>() else {
-            return internal_err!("a funnel is asked in a session");
-        };
-        let read = self.request.read().map_err(external)?;
-        if FunnelExec::answers(&self.request)
-            && let Some(hits) = indexed::plan(&self.request, &read, state).await?
-        {
-            let (request, schema) = (self.request.clone(), Arc::clone(&self.schema));
-            let question = FunnelQuestion { request, read, places: Places::default(), schema };
-            return projected(Arc::new(FunnelExec::indexed(Arc::new(question), hits, state)), projection);
-        }
-        let (events, places) = plan::plan(&self.request, &read, state).await.map_err(external)?;
-        let hits = Box::pin(state.create_physical_plan(&events)).await?;
-        let question =
-            FunnelQuestion { request: self.request.clone(), read, places, schema: Arc::clone(&self.schema) };
-        let question = Arc::new(question);
-        let exec: Arc<dyn ExecutionPlan> = if FunnelExec::answers(&self.request) {
-            Arc::new(FunnelExec::new(question, hits))
-        } else {
-            Arc::new(PersonsExec::new(question, hits))
-        };
-        projected(exec, projection)
-    }
+    scan_by!(planned);
 }
