@@ -1,5 +1,7 @@
 //! What DataFusion says went wrong, in our words: whose fault, where in the text, and the cure.
 
+use std::sync::Arc;
+
 use datafusion::common::Column;
 use datafusion::common::DataFusionError;
 use datafusion::common::SchemaError;
@@ -38,9 +40,9 @@ fn explain(error: DataFusionError, known: impl FnOnce() -> Known) -> Error {
             Some(first) => translate(first, known),
             None => Error::internal("the query failed and did not say why"),
         },
-        DataFusionError::Shared(shared) => match shared.as_ref() {
-            DataFusionError::ResourcesExhausted(text) => exhausted(text),
-            other => Error::new(kind_of(other.find_root()), plain(&other.find_root().strip_backtrace())),
+        DataFusionError::Shared(shared) => match Arc::try_unwrap(shared) {
+            Ok(alone) => explain(alone, known),
+            Err(shared) => of_held(shared.find_root()),
         },
         DataFusionError::External(cause) => match cause.downcast::<Error>() {
             Ok(own) => *own,
@@ -78,6 +80,24 @@ fn explain(error: DataFusionError, known: impl FnOnce() -> Known) -> Error {
     }
 }
 
+/// The same of an error that others hold, too.
+fn of_held(error: &DataFusionError) -> Error {
+    match error {
+        DataFusionError::ResourcesExhausted(text) => exhausted(text),
+        DataFusionError::External(cause) => match cause.downcast_ref::<Error>() {
+            Some(own) => {
+                let same = Error::new(own.kind(), own.message());
+                match own.place() {
+                    Some(place) => same.at(place),
+                    None => same,
+                }
+            }
+            None => Error::internal(format!("the query failed: {cause}")),
+        },
+        other => Error::new(kind_of(other), plain(&other.strip_backtrace())),
+    }
+}
+
 /// A regular expression that cannot be read; its error is not of a type that we could name.
 fn pattern_fault(text: &str) -> Option<Error> {
     let rest = text.strip_prefix("regex parse error:")?;
@@ -89,6 +109,8 @@ fn kind_of(error: &DataFusionError) -> Kind {
     match error {
         DataFusionError::ResourcesExhausted(_) => Kind::Exhausted,
         DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => Kind::Unavailable,
+        // What DataFusion calls a fault of its own although the statement is at fault.
+        DataFusionError::Internal(text) if text.starts_with("Failed to coerce types ") => Kind::Invalid,
         DataFusionError::Internal(_)
         | DataFusionError::ExecutionJoin(_)
         | DataFusionError::ParquetError(_)
@@ -198,4 +220,27 @@ fn exhausted(text: &str) -> Error {
         ),
     )
     .with_source(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_ours_stays_what_it_is_when_two_hold_it() {
+        let own = Error::conflict("somebody was first").at(Place { line: 2, column: 3 });
+        let shared = Arc::new(DataFusionError::External(Box::new(own)));
+        for held in [Some(Arc::clone(&shared)), None] {
+            let told = match held {
+                Some(held) => translate(DataFusionError::Shared(held), Known::default),
+                None => {
+                    translate(DataFusionError::Shared(Arc::clone(&shared)).context("twice"), Known::default)
+                }
+            };
+            assert_eq!((told.kind(), told.message()), (Kind::Conflict, "somebody was first"));
+            assert_eq!(told.place(), Some(Place { line: 2, column: 3 }));
+        }
+        let alone = translate(DataFusionError::Shared(shared), Known::default);
+        assert_eq!((alone.kind(), alone.message()), (Kind::Conflict, "somebody was first"));
+    }
 }

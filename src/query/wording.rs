@@ -101,6 +101,16 @@ fn reworded(line: &str) -> Option<String> {
     if let Some(types_of) = between(line, "Cannot coerce arithmetic expression ", " to valid types") {
         return Some(format!("{} cannot be computed; CAST one of them to a type that fits", types(types_of)));
     }
+    if let Some(rest) = line.strip_prefix("Failed to coerce types ")
+        && let Some((alike, _)) = rest.split_once(" in BETWEEN expression")
+        && let Some((one, other)) = alike.split_once(" and ")
+    {
+        return Some(format!(
+            "BETWEEN cannot compare {} with {}; where it is about the time of events, it stands before their WHERE",
+            types(one),
+            types(other)
+        ));
+    }
     if let Some((text, kind)) =
         between(line, "Cannot cast string '", " type").and_then(|rest| rest.rsplit_once("' to value of "))
     {

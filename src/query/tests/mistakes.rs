@@ -69,6 +69,11 @@ async fn the_mistakes_of_every_day_are_told_with_their_cure_and_without_rust() {
             "SELECT seats[1].price FROM pageView",
             "behind an index a field is written in brackets, as in seats[1]['price']",
         ),
+        (
+            "SELECT path FROM pageView WHERE (path = 'a') BETWEEN 'a' AND 'b'",
+            "BETWEEN cannot compare Boolean with String; where it is about the time of events, it stands before their \
+             WHERE",
+        ),
         ("SELECT a.b.c.d.e FROM pageView", "nothing is called \"a.b.c.d.e\": the name has too many parts"),
         (
             "SELECT * FROM pageView WHERE regexp_like(path, '(')",
