@@ -7,9 +7,13 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use arrow::datatypes::SchemaRef;
 use datafusion::physical_plan::ExecutionPlan;
+use futures::StreamExt;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::analysis::Analysis;
+use crate::analysis::answers::AnswerExec;
+use crate::analysis::days;
 use crate::analysis::events::Events;
 use crate::analysis::ground::Ground;
 use crate::analysis::ground::Scope;
@@ -23,6 +27,7 @@ use crate::analysis::wanted::Kind;
 use crate::analysis::wanted::Wanted;
 use crate::error::Error;
 use crate::error::Result;
+use crate::query::run;
 use crate::sequence::lifecycle::State;
 use crate::sequence::lifecycle::visit_states;
 use crate::time::Micros;
@@ -90,20 +95,94 @@ pub(crate) async fn plan(
     ground: &Ground,
     schema: SchemaRef,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let scope = ground.scope(ScopeWords {
-        from: request.from.as_deref(),
-        to: request.to.as_deref(),
-        as_of: request.as_of.as_deref(),
-        zone: request.zone.as_deref(),
-        segment: request.segment.as_deref(),
-    })?;
-    // Who is new is known from all of history.
-    let from = scope.from.filter(|_| asked == Asked::Stickiness);
+    let scope = request.scope(ground)?;
+    if days::are_whole(&request.events, &scope) {
+        let request = request.clone();
+        let question = match asked {
+            Asked::Lifecycle => Analysis::Lifecycle(request),
+            Asked::Stickiness => Analysis::Stickiness(request),
+        };
+        return Ok(Arc::new(AnswerExec::new(question, ground.clone(), schema)));
+    }
+    walk(request, asked, ground, scope, schema).await
+}
+
+/// The answer from indexes, where they can tell; else the walk's.
+pub(crate) async fn answer(request: &ActivityRequest, asked: Asked, ground: &Ground) -> Result<RecordBatch> {
+    let (scope, schema) = (request.scope(ground)?, schema(request, asked)?);
+    let wanted = days::Asked {
+        event: &request.events.event,
+        days: days::days_of(seen_from(asked, &scope), scope.end()),
+        starts: days::days_of(None, None),
+    };
+    if let Some(active) = days::active(wanted, |day| request.per.of_day(day), ground).await? {
+        let activity = Activity { request: request.clone(), asked, scope, schema };
+        let mut part = activity.part();
+        for alike in active.iter() {
+            part.active.clear();
+            part.active.extend(alike.periods());
+            part.count(asked, alike.persons);
+        }
+        return activity.answer(vec![part], &mut Values::default());
+    }
+    let plan = Box::pin(walk(request, asked, ground, scope, schema)).await?;
+    let mut rows = run(&ground.state, plan)?;
+    let answer = rows.next().await.transpose()?;
+    answer.ok_or_else(|| Error::internal("a question had no answer"))
+}
+
+/// From when events are looked at: who is new is known from all of history.
+fn seen_from(asked: Asked, scope: &Scope) -> Option<Micros> {
+    scope.from.filter(|_| asked == Asked::Stickiness)
+}
+
+async fn walk(
+    request: &ActivityRequest,
+    asked: Asked,
+    ground: &Ground,
+    scope: Scope,
+    schema: SchemaRef,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let from = seen_from(asked, &scope);
     let kinds = vec![Kind { events: &request.events, from, to: scope.end(), value: None }];
     let only = ground.chosen(&scope).await?;
     let planned = Wanted { kinds, only }.plan(ground).await?;
     let activity = Activity { request: request.clone(), asked, scope, schema };
     Ok(Arc::new(WalkExec::new(Arc::new(activity), planned)))
+}
+
+impl ActivityRequest {
+    fn scope(&self, ground: &Ground) -> Result<Scope> {
+        ground.scope(ScopeWords {
+            from: self.from.as_deref(),
+            to: self.to.as_deref(),
+            as_of: self.as_of.as_deref(),
+            zone: self.zone.as_deref(),
+            segment: self.segment.as_deref(),
+        })
+    }
+}
+
+impl Part {
+    /// Counts persons who were active in the periods that stand in `active`, rising.
+    fn count(&mut self, asked: Asked, persons: i64) {
+        let Self { active, states, bounds, exactly, .. } = self;
+        let (Some(first), Some(last)) = (active.first(), active.last()) else { return };
+        let known = bounds.get_or_insert((*first, *last));
+        *known = (known.0.min(*first), known.1.max(*last));
+        match asked {
+            Asked::Stickiness => *exactly.entry(active.len()).or_default() += persons,
+            Asked::Lifecycle => visit_states(active, |period, state| {
+                let at = match state {
+                    State::New => 0,
+                    State::Returning => 1,
+                    State::Resurrecting => 2,
+                    State::Dormant => 3,
+                };
+                states.entry(period).or_default()[at] += persons;
+            }),
+        }
+    }
 }
 
 impl Walk for Activity {
@@ -135,7 +214,7 @@ impl Walk for Activity {
     }
 
     fn person(&self, part: &mut Part, _person: i64, events: &[Event]) {
-        let Part { periods, active, states, bounds, exactly } = part;
+        let Part { periods, active, .. } = part;
         active.clear();
         for event in events {
             let period = periods.index(Micros(event.at));
@@ -146,21 +225,7 @@ impl Walk for Activity {
         // Where clocks go back over midnight, a later moment may have the date before.
         active.sort_unstable();
         active.dedup();
-        let (Some(first), Some(last)) = (active.first(), active.last()) else { return };
-        let known = bounds.get_or_insert((*first, *last));
-        *known = (known.0.min(*first), known.1.max(*last));
-        match self.asked {
-            Asked::Stickiness => *exactly.entry(active.len()).or_default() += 1,
-            Asked::Lifecycle => visit_states(active, |period, state| {
-                let at = match state {
-                    State::New => 0,
-                    State::Returning => 1,
-                    State::Resurrecting => 2,
-                    State::Dormant => 3,
-                };
-                states.entry(period).or_default()[at] += 1;
-            }),
-        }
+        part.count(self.asked, 1);
     }
 
     fn bytes(&self, part: &Part) -> usize {

@@ -7,6 +7,7 @@ mod activity;
 mod answers;
 pub mod attributes;
 mod bits;
+mod days;
 mod events;
 mod funnel;
 mod gather;
@@ -147,6 +148,8 @@ impl Analysis {
     async fn answer(&self, ground: &Ground) -> Result<RecordBatch> {
         match self {
             Self::Retention(request) => retention::answer(request, ground).await,
+            Self::Lifecycle(request) => activity::answer(request, Asked::Lifecycle, ground).await,
+            Self::Stickiness(request) => activity::answer(request, Asked::Stickiness, ground).await,
             Self::Trend(request) => trend::answer(request, ground).await,
             Self::Persons(request) => segment::answer(request, ground).await,
             Self::Overlap(request) => segment::overlap(request, ground).await,

@@ -20,6 +20,7 @@ use futures::StreamExt;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::analysis::days;
 use crate::analysis::events::condition;
 use crate::analysis::events::heading;
 use crate::analysis::events::in_condition;
@@ -34,6 +35,7 @@ use crate::error::Context;
 use crate::error::Error;
 use crate::error::Result;
 use crate::quote::literal;
+use crate::time::Day;
 use crate::time::Micros;
 use crate::time::Zone;
 use crate::time::zones;
@@ -191,6 +193,10 @@ impl Trend<'_> {
     ) -> Result<Vec<Points>> {
         let mut all = Vec::new();
         for series in &self.request.series {
+            if let Some(points) = self.persons_by_days(series, range).await? {
+                all.push(points);
+                continue;
+            }
             let sql = self.query(series, range, top)?;
             let said = |error| in_condition(series.events.said(), error);
             let mut rows = self.ground.ask(&sql).await.map_err(said)?;
@@ -214,6 +220,37 @@ impl Trend<'_> {
             all.push(points);
         }
         Ok(all)
+    }
+
+    /// Persons of buckets of whole days, from the indexes beside the files; none where they cannot tell.
+    async fn persons_by_days(
+        &self,
+        series: &Series,
+        (from, to): (Option<Micros>, Option<Micros>),
+    ) -> Result<Option<Points>> {
+        let scope = Scope { from, to, ..self.scope.clone() };
+        let of_days = !matches!(self.chart.width, Width::Minutes(_) | Width::Hours(_));
+        let is_plain = series.measure == Measure::Persons && self.request.by.is_none();
+        if !is_plain || !of_days || !days::are_whole(&series.events, &scope) {
+            return Ok(None);
+        }
+        let start = |day: Day| {
+            let start = zones::bucket_start(day.start(), self.chart.width, scope.zone);
+            start.unwrap_or(day.start()).0
+        };
+        let every = days::days_of(None, None);
+        let asked = days::Asked { event: &series.events.event, days: days::days_of(from, to), starts: every };
+        let Some(active) = days::active(asked, start, self.ground).await? else { return Ok(None) };
+        // Persons count in the bucket of their first event, so that a running sum counts each once.
+        let buckets = if self.request.cumulative { 1 } else { usize::MAX };
+        let mut points = Points::new();
+        for alike in active.iter() {
+            for start in alike.periods().take(buckets) {
+                let point = points.entry((Slice::Value(None), start)).or_insert(Some(0.0));
+                *point = point.map(|sum| sum + alike.persons as f64);
+            }
+        }
+        Ok(Some(points))
     }
 
     /// One row a bucket and slice: start, value, slice, whether it is the others.

@@ -289,7 +289,7 @@ async fn read_files(
     let table = TableFiles { definition: Arc::clone(&table.definition), files };
     let snapshot = Arc::new(Snapshot {
         registry: Arc::clone(&over.snapshot.registry),
-        persons: Arc::new(over.snapshot.persons.unmerged()),
+        persons: Arc::new(over.snapshot.persons.unmerged()?),
         people: People::default(),
         tables: BTreeMap::from([(wanted.events.event.clone(), Arc::new(table))]),
         index: Arc::clone(&over.snapshot.index),

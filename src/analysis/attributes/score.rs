@@ -86,7 +86,8 @@ pub(crate) async fn values(rules: &[ScoreRule], kept: &mut Vec<Kept>, over: &Ove
         events += parts(&rule.when)?.0.len();
     }
     kept.resize_with(events, Kept::default);
-    let ids = over.snapshot.persons.iter().filter_map(|person| u64::try_from(person.id.0).ok());
+    let persons = over.snapshot.persons.all()?;
+    let ids = persons.iter().filter_map(|person| u64::try_from(person.id.0).ok());
     let known: RoaringTreemap = ids.collect();
     let mut asked = Asked { over, known, kept: kept.iter_mut(), until: i64::MAX };
     let mut points: hashbrown::HashMap<u64, i64> = hashbrown::HashMap::new();

@@ -15,6 +15,7 @@ mod build;
 mod format;
 mod index;
 mod make;
+mod repeats;
 
 pub(crate) use build::Builder;
 pub use format::Head;

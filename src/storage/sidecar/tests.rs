@@ -115,6 +115,20 @@ proptest! {
     }
 
     #[test]
+    fn it_is_known_of_each_person_whether_there_is_a_second_event(
+        counts in prop::collection::vec(1_usize..70, 1..200),
+        asked in any::<u64>(),
+    ) {
+        let events = |(person, count): (i64, &usize)| vec![(person, 0, 0); *count];
+        let rows: Vec<SortKey> = (1_i64..).zip(&counts).flat_map(events).collect();
+        let sidecar = Sidecar::read(Bytes::from(built(&rows, 64).unwrap())).unwrap();
+        let mut repeats = sidecar.events().repeats();
+        for (nth, count) in counts.iter().enumerate().filter(|(nth, _)| asked >> (nth % 64) & 1 == 1) {
+            prop_assert_eq!(repeats.again(nth), *count > 1, "person {}", nth);
+        }
+    }
+
+    #[test]
     fn a_damaged_sidecar_is_none(
         rows in prop::collection::vec((1_u32..500, 0..MICROS_PER_DAY), 1..200),
         at in any::<prop::sample::Index>(),
