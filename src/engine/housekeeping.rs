@@ -59,7 +59,7 @@ impl Engine {
     }
 
     fn find_one(&self, kind: IdentifierType, id: &str) -> Result<PersonId> {
-        let persons = self.storage().persons();
+        let persons = self.storage().persons()?;
         persons.owner(kind, id, "").ok_or_else(|| {
             Error::not_found(format!(
                 "nobody is known by the {kind} \"{id}\"; FORGET PERSON takes an external id, or ID, PHONE or EMAIL before it"

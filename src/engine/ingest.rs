@@ -14,14 +14,18 @@ pub use crate::ingest::IngestReport;
 pub use crate::ingest::RowFate;
 
 impl Engine {
-    /// Reads what the first event would wait for: the ids of all others.
+    /// Reads what the first event would wait for: the ids of all others, and all persons.
     ///
     /// # Errors
     /// `Invalid` when the directory is open for reading only; `Internal` when ids are missing or damaged.
     pub async fn expect_events(&self) -> Result<()> {
         let storage = Arc::clone(self.storage());
-        let reading = tokio::task::spawn_blocking(move || storage.event_ids().map(drop));
-        reading.await.internal(|| "event ids could not be read".to_owned())?
+        let read = move || {
+            storage.persons()?;
+            storage.event_ids().map(drop)
+        };
+        let reading = tokio::task::spawn_blocking(read);
+        reading.await.internal(|| "persons and event ids could not be read".to_owned())?
     }
 
     /// Stores rows, in the shapes that an import takes, and says of each what became of it. When this returns, the

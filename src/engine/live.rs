@@ -54,7 +54,7 @@ impl Engine {
     pub fn check(&self, lines: &[u8]) -> Result<Vec<Rejection>> {
         let options = CheckOptions { zone: self.config().zone, lenient: false };
         let checker = Checker::new(&self.storage().registry(), options);
-        let persons = self.storage().persons();
+        let persons = self.storage().persons()?;
         let mut checked = checker.check_chunk(lines, "check", 1, &persons)?;
         let strangers = checked.strangers();
         checked.rejections.extend(strangers);

@@ -107,16 +107,16 @@ impl Verdict {
 impl Engine {
     /// The person that an identifier leads to; an `ID` may be that of one who was merged.
     pub fn find_person(&self, who: &Identifier) -> Result<Option<Profile>> {
-        match self.storage().persons().owner(who.kind, &who.id, &who.sender) {
+        match self.storage().persons()?.owner(who.kind, &who.id, &who.sender) {
             Some(id) => self.storage().profile(id),
             None => Ok(None),
         }
     }
 
     /// The ids of the persons that identifiers lead to, in their order.
-    pub fn match_persons(&self, who: &[Identifier]) -> Vec<Option<PersonId>> {
-        let persons = self.storage().persons();
-        who.iter().map(|one| persons.owner(one.kind, &one.id, &one.sender)).collect()
+    pub fn match_persons(&self, who: &[Identifier]) -> Result<Vec<Option<PersonId>>> {
+        let persons = self.storage().persons()?;
+        Ok(who.iter().map(|one| persons.owner(one.kind, &one.id, &one.sender)).collect())
     }
 
     /// The profiles of some persons, in their order; none for those that are not there.
@@ -175,7 +175,7 @@ impl Engine {
             id: id.to_owned(),
             sender: sender.to_owned(),
         };
-        let persons = self.storage().persons();
+        let persons = self.storage().persons()?;
         let known = |one: &Identifier| persons.owner(one.kind, &one.id, &one.sender).is_some();
         let typed =
             text.split_once(':').and_then(|(kind, id)| Some((kind.parse::<IdentifierType>().ok()?, id)));
@@ -208,7 +208,7 @@ impl Engine {
     /// `NotFound` when the text means nobody.
     pub fn own_id_of(&self, text: &str) -> Result<PersonId> {
         let who = self.who(text)?;
-        let own = self.storage().persons().find_by(who.kind, &who.id, &who.sender);
+        let own = self.storage().persons()?.find_by(who.kind, &who.id, &who.sender);
         own.ok_or_else(|| Error::not_found(format!("nobody is known by \"{text}\"")))
     }
 

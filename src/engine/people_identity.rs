@@ -47,8 +47,8 @@ impl Engine {
                 )));
             }
         }
-        let known = |sender| self.storage().persons().find_by(IdentifierType::Visitor, visitor, sender);
-        if let Some(id) = known(session) {
+        let persons = self.storage().persons()?;
+        if let Some(id) = persons.find_by(IdentifierType::Visitor, visitor, session) {
             return Ok(id);
         }
         let (visitor, session) = (visitor.to_owned(), session.to_owned());
@@ -266,7 +266,7 @@ mod tests {
     }
 
     fn stands_for(engine: &Engine, id: PersonId) -> PersonId {
-        engine.storage().persons().resolve(id)
+        engine.storage().persons().unwrap().resolve(id)
     }
 
     #[tokio::test]
@@ -346,11 +346,11 @@ mod tests {
         let Verdict::Created(second) = engine.personalize(device.clone(), other, force).await.unwrap() else {
             panic!("nobody new");
         };
-        assert_eq!(engine.match_persons(&[device.identifier()]), [Some(second)]);
+        assert_eq!(engine.match_persons(&[device.identifier()]).unwrap(), [Some(second)]);
         let Verdict::Created(third) = engine.depersonalize(device.clone()).await.unwrap() else {
             panic!("no lead")
         };
-        assert_eq!(engine.match_persons(&[device.identifier()]), [Some(third)]);
+        assert_eq!(engine.match_persons(&[device.identifier()]).unwrap(), [Some(third)]);
         let profile = engine.profiles(&[third]).unwrap().remove(0).unwrap();
         assert_eq!(profile.kind, PersonKind::Lead);
     }

@@ -181,11 +181,11 @@ impl Engine {
                 };
                 (self.persons_of(text).await.map_err(within)?, 0)
             }
-            Members::Listed(ids) => self.listed(ids.iter().map(String::as_str)),
+            Members::Listed(ids) => self.listed(ids.iter().map(String::as_str))?,
             Members::File(path) => {
                 let text = std::fs::read_to_string(Path::new(path))
                     .unavailable(|| format!("could not read \"{path}\""))?;
-                self.listed(text.lines().map(str::trim).filter(|line| !line.is_empty()))
+                self.listed(text.lines().map(str::trim).filter(|line| !line.is_empty()))?
             }
         };
         if live.is_none() {
@@ -244,8 +244,8 @@ impl Engine {
     }
 
     /// Persons by external id, and how many ids nobody has.
-    fn listed<'a>(&self, ids: impl Iterator<Item = &'a str>) -> (RoaringTreemap, u64) {
-        let persons = self.storage().persons();
+    fn listed<'a>(&self, ids: impl Iterator<Item = &'a str>) -> Result<(RoaringTreemap, u64)> {
+        let persons = self.storage().persons()?;
         let (mut set, mut unknown) = (RoaringTreemap::new(), 0);
         for id in ids {
             match persons.find_by(IdentifierType::ExternalId, id, "").and_then(|id| u64::try_from(id.0).ok())
@@ -256,7 +256,7 @@ impl Engine {
                 None => unknown += 1,
             }
         }
-        (set, unknown)
+        Ok((set, unknown))
     }
 
     /// A segment may be made of others, but not of itself.

@@ -86,7 +86,7 @@ mod tests {
         engine.ingest(IngestBatch::rows(&[seen]), IngestOptions::default()).await.unwrap();
         assert_eq!(engine.forget_visitors_idle_since(later).await.unwrap(), 1);
         assert_eq!(engine.forget_visitors_idle_since(later).await.unwrap(), 0);
-        let persons = engine.storage().persons();
+        let persons = engine.storage().persons().unwrap();
         let owner = |visitor: &str| persons.find_by(IdentifierType::Visitor, visitor, "");
         assert_eq!(owner("idle"), None);
         assert!(owner("busy").is_some());

@@ -21,10 +21,10 @@ use crate::error::Context;
 use crate::error::Result;
 use crate::export::lake;
 use crate::ids::PersonId;
-use crate::person::Persons;
 use crate::schema::OCCURRED_TIME;
 use crate::schema::PERSON_ID;
 use crate::schema::SEQ;
+use crate::storage::KnownPersons;
 use crate::storage::snapshot::Snapshot;
 use crate::time::Day;
 use crate::time::Micros;
@@ -84,7 +84,7 @@ impl Flows {
     fn take(
         &mut self,
         batch: &RecordBatch,
-        persons: &Persons,
+        persons: &KnownPersons,
         upto: Micros,
         seen: Option<i64>,
         known: &mut Texts,

@@ -138,7 +138,7 @@ async fn export(job: ExportJob) -> Result<ExportReport> {
         return Ok(report(there, true));
     }
     let rows_per_file = job.request.limits.rows_per_file;
-    let mut writer = Writer::new(job, request_id, plan.rows_at_most, &whole);
+    let mut writer = Writer::new(job, request_id, plan.rows_at_most, &whole)?;
     writer.learn_flows().await?;
     let mut splitter = Splitter::new(TimeRange { start: from, end: range.end }, rows_per_file);
     let range = TimeRange { start: from, end: range.end };

@@ -235,7 +235,7 @@ impl Store {
         };
         Snapshot {
             registry: Arc::new(Registry::new(self.definitions.clone())),
-            persons: Arc::new(self.persons.clone()),
+            persons: Arc::new(self.persons.clone().into()),
             people: People::default(),
             tables: self.definitions.iter().map(table).collect(),
             index: Arc::default(),

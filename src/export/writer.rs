@@ -53,6 +53,7 @@ use crate::export::run::Progress;
 use crate::export::run::PublishedFile;
 use crate::export::spill::Room;
 use crate::export::spill::Spill;
+use crate::person::Persons;
 use crate::time::Micros;
 use crate::time::TimeRange;
 
@@ -97,20 +98,28 @@ pub(crate) struct Writer {
     stop: StopOnDrop,
     /// Nothing, unless rows are to be enriched.
     flows: Arc<Flows>,
+    persons: Arc<Persons>,
     room: Arc<Room>,
     tools: Arc<Tools>,
 }
 
 impl Writer {
     /// `whole` are the files of earlier attempts that need not be written again.
-    pub(crate) fn new(job: ExportJob, request_id: String, rows_ahead: u64, whole: &[FileSpan]) -> Self {
+    pub(crate) fn new(
+        job: ExportJob,
+        request_id: String,
+        rows_ahead: u64,
+        whole: &[FileSpan],
+    ) -> Result<Self> {
         let mut files: Vec<PublishedFile> =
             job.done.iter().filter(|file| whole.contains(&file.span)).cloned().collect();
         files.sort_by_key(|file| (file.span.start, file.span.part));
         let rows = files.iter().map(|file| file.file.rows).sum();
         let bytes = files.iter().map(|file| file.file.bytes).sum();
         let tools = Arc::new(Tools::of(job.request.level));
-        Self {
+        let persons = Arc::clone(job.snapshot.persons.all()?);
+        Ok(Self {
+            persons,
             tools,
             room: Room::of(ROOM_BYTES),
             job,
@@ -123,7 +132,7 @@ impl Writer {
             told: Progress { rows, bytes, rows_at_most: rows + rows_ahead },
             stop: StopOnDrop::default(),
             flows: Arc::default(),
-        }
+        })
     }
 
     /// Reads what an enriched export needs to know of flows.
@@ -156,7 +165,7 @@ impl Writer {
         let rows = usize::try_from(rows).unwrap_or(usize::MAX);
         let spill = Spill::new(self.job.spill.clone());
         let sorter = Arc::new(Sorter::new(day.day, rows, Arc::clone(&self.room), spill));
-        let known = Known { persons: Arc::clone(&self.job.snapshot.persons), flows: Arc::clone(&self.flows) };
+        let known = Known { persons: Arc::clone(&self.persons), flows: Arc::clone(&self.flows) };
         let (lake, stop, seen) = (Arc::clone(&self.job.lake), Arc::clone(&self.stop.0), self.job.seen);
         let mut ahead = JoinSet::new();
         ahead.spawn(async move {

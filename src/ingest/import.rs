@@ -206,7 +206,7 @@ impl Run {
         progress: Box<dyn Progress>,
     ) -> Result<Self> {
         let Importer { storage, clock, options, turn } = importer;
-        let persons = Persons::clone(&storage.persons());
+        let persons = Persons::clone(&*storage.persons()?);
         let shared = Shared {
             checker: Checker::new(&storage.registry(), options.check),
             mapping: options.mapping.clone(),
@@ -240,13 +240,15 @@ impl Run {
     fn commit(&mut self) -> Result<()> {
         let rows = u64::try_from(self.sequencer.gathered()).unwrap_or(u64::MAX);
         self.settle()?;
-        if let Some(batch) = self.sequencer.batch() {
+        if let Some(mut batch) = self.sequencer.batch() {
             self.progress.committing(rows);
-            // The same persons as the sequencer has, but held once.
-            let mut persons = Persons::clone(&self.storage.persons());
+            // The same persons as the sequencer has, but held once, by the store and the workers, too.
+            let mut persons = Persons::clone(&*self.storage.persons()?);
             for (person, identifiers) in &batch.persons {
                 persons.add(person.clone(), identifiers.iter().cloned());
             }
+            batch.known = Some(persons.clone());
+            *self.shared.persons.write().unwrap_or_else(PoisonError::into_inner) = persons.clone();
             self.sequencer.adopt(persons);
             self.committing = Some(self.runtime.block_on(self.storage.begin(batch))?);
         }
@@ -278,7 +280,7 @@ impl Run {
             turn.let_others();
         }
         self.runtime.block_on(self.storage.flush())?;
-        self.sequencer.go_on_after(Persons::clone(&self.storage.persons()), self.storage.last_seq());
+        self.sequencer.go_on_after(Persons::clone(&*self.storage.persons()?), self.storage.last_seq());
         self.since = Instant::now();
         Ok(())
     }

@@ -10,6 +10,7 @@ use arrow::datatypes::DataType;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::Session;
 use datafusion::catalog::TableProvider;
+use datafusion::common::DataFusionError;
 use datafusion::common::Result;
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::TableProviderFilterPushDown;
@@ -24,6 +25,7 @@ use crate::query::files::FileSet;
 use crate::query::files::Kept;
 use crate::query::files::LakeFile;
 use crate::query::files::by_person;
+use crate::query::files::is_about_names;
 use crate::query::files::unqualified;
 use crate::query::layout;
 use crate::query::layout::DEFINITION_ID;
@@ -109,7 +111,12 @@ impl EventsTable {
     fn understand(&self, condition: &Expr) -> Result<Condition> {
         let condition = unqualified(condition.clone())?;
         let persons = &self.lake.snapshot.persons;
-        let by_person = by_person(&condition, persons);
+        let by_person = if is_about_names(&condition) {
+            let all = persons.all().map_err(|error| DataFusionError::External(Box::new(error)))?;
+            by_person(&condition, all)
+        } else {
+            None
+        };
         let by_name = by_person.is_some();
         let known = by_person.unwrap_or(condition);
         if persons.aliases().is_empty() || !known.column_refs().iter().any(|one| one.name == PERSON_ID) {

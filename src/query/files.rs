@@ -216,17 +216,21 @@ pub(crate) fn unqualified(condition: Expr) -> Result<Expr> {
         .map(|transformed| transformed.data)
 }
 
+/// Whether a condition is about external ids.
+pub(crate) fn is_about_names(condition: &Expr) -> bool {
+    condition.column_refs().iter().any(|one| one.name == EXTERNAL_PERSON_ID)
+}
+
 /// `externalPersonId = 'x'` as a condition on `personId`, which files are sorted by. `None` when the condition does
 /// not speak of the external id, or speaks of it in another way.
 pub(crate) fn by_person(condition: &Expr, persons: &Persons) -> Option<Expr> {
-    let mentions = |expr: &Expr| expr.column_refs().iter().any(|one| one.name == EXTERNAL_PERSON_ID);
-    if !mentions(condition) {
+    if !is_about_names(condition) {
         return None;
     }
     match condition {
         Expr::BinaryExpr(binary) if matches!(binary.op, Operator::And | Operator::Or) => {
             let side = |expr: &Expr| {
-                if mentions(expr) { by_person(expr, persons) } else { Some(expr.clone()) }
+                if is_about_names(expr) { by_person(expr, persons) } else { Some(expr.clone()) }
             };
             let mut both = binary.clone();
             *both.left = side(&binary.left)?;

@@ -101,7 +101,7 @@ impl PersonsTable {
     ) -> Planned<'a> {
         Box::pin(async move {
             let snapshot = Arc::clone(&self.snapshot);
-            let read = move || snapshot.people.chunks(&snapshot.persons);
+            let read = move || snapshot.people.chunks(snapshot.persons.all()?);
             let chunks = tokio::task::spawn_blocking(read).await;
             let chunks = chunks.map_err(|error| DataFusionError::External(Box::new(error)))?;
             let mut chunks = chunks.map_err(|error| DataFusionError::External(Box::new(error)))?;

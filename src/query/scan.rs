@@ -9,6 +9,7 @@ use arrow::datatypes::Schema;
 use datafusion::catalog::Session;
 use datafusion::common::ColumnStatistics;
 use datafusion::common::DFSchema;
+use datafusion::common::DataFusionError;
 use datafusion::common::Result;
 use datafusion::common::ScalarValue;
 use datafusion::common::Statistics;
@@ -200,8 +201,13 @@ impl Scan<'_> {
                 Origin::File(name) => stored(name)?,
                 Origin::Path => stored(column.name())?,
                 Origin::ExternalPersonId => {
-                    let persons = Arc::clone(&self.lake.snapshot.persons);
-                    call(ScalarUDF::from(ExternalPersonId::new(persons)), vec![stored(PERSON_ID)?], column)
+                    let persons = self.lake.snapshot.persons.all();
+                    let persons = persons.map_err(|error| DataFusionError::External(Box::new(error)))?;
+                    call(
+                        ScalarUDF::from(ExternalPersonId::new(Arc::clone(persons))),
+                        vec![stored(PERSON_ID)?],
+                        column,
+                    )
                 }
                 Origin::Properties => {
                     let properties = self.properties.map(Columns::properties).unwrap_or_default();

@@ -197,7 +197,7 @@ impl TestLake {
         Arc::new(Snapshot {
             tables: tables.collect(),
             registry: Arc::new(Registry::new(self.definitions.values().map(|one| one.as_ref().clone()))),
-            persons: Arc::new(self.persons.clone()),
+            persons: Arc::new(self.persons.clone().into()),
             people: People::default(),
             index: Arc::clone(&self.index),
         })

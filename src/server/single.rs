@@ -171,7 +171,7 @@ async fn again(
     who: &Identifier,
 ) -> Result<Option<Response>, Fault> {
     let found = app.engine.stored_event(definition, event_id).await?;
-    let person = app.engine.match_persons(std::slice::from_ref(who)).pop().flatten();
+    let person = app.engine.match_persons(std::slice::from_ref(who))?.pop().flatten();
     Ok(found.filter(|event| Some(event.person) == person).map(
         |StoredEvent { occurred, properties, .. }| {
             created(event_id, definition, &seven_digits(occurred), &properties)

@@ -40,6 +40,9 @@ pub struct Batch {
     pub events: Vec<EventBatch>,
     /// New persons, or known ones with new identifiers.
     pub persons: Vec<(Person, Vec<Identifier>)>,
+    /// All persons with those of this batch, where the caller has them already, so that they are held once. Nobody else
+    /// may have added any since they were made.
+    pub known: Option<Persons>,
     /// How far the sources are done with this batch.
     pub sources: Vec<SourceState>,
     pub rejected: Vec<RejectedRow>,
@@ -100,7 +103,8 @@ impl Storage {
         }
         let number = self.catalog.next_batch()?;
         let writing = self.mark.begin()?;
-        let Batch { events, persons, sources, rejected, replayed, last_seq, log_position, renumber } = batch;
+        let Batch { events, persons, known, sources, rejected, replayed, last_seq, log_position, renumber } =
+            batch;
 
         let seal = async {
             let run = self.seal(number, log_position.is_some()).await;
@@ -149,7 +153,7 @@ impl Storage {
         self.event_ids()?.recorded();
         self.last_seq.fetch_max(last_seq, Ordering::AcqRel);
         self.behind.store(true, Ordering::Release);
-        self.add_persons(record.persons).await;
+        self.add_persons(record.persons, known).await;
         let published = self.show(number, files, log_position).await;
         published.map_err(|error| {
             let message =
@@ -236,15 +240,15 @@ impl Storage {
             .internal(|| "the merging of event ids broke off".to_owned())?
     }
 
-    async fn add_persons(&self, new: Vec<(Person, Vec<Identifier>)>) {
+    async fn add_persons(&self, new: Vec<(Person, Vec<Identifier>)>, known: Option<Persons>) {
         if new.is_empty() {
             return;
         }
         self.view.forget_last().await;
         let mut held = self.persons.write().unwrap_or_else(PoisonError::into_inner);
-        let persons: &mut Persons = Arc::make_mut(&mut held);
-        for (person, identifiers) in new {
-            persons.add(person, identifiers);
+        match known {
+            Some(known) => *held = Arc::new(known.into()),
+            None => Arc::make_mut(&mut held).add(new),
         }
     }
 

@@ -82,7 +82,7 @@ impl Storage {
     /// of all.
     pub async fn forget_all(self: &Arc<Self>, asked: &[PersonId]) -> Result<Vec<Receipt>> {
         self.writer()?;
-        let known = self.persons();
+        let known = self.persons()?;
         let mut persons: Vec<PersonId> = asked.iter().map(|one| known.resolve(*one)).collect();
         persons.sort_unstable();
         persons.dedup();

@@ -121,8 +121,11 @@ impl Turn<'_> {
     }
 
     /// The persons as they are, for whom the next events may be.
-    pub fn persons(&self) -> Persons {
-        Persons::clone(&self.storage.persons())
+    ///
+    /// # Errors
+    /// Those of [`Storage::persons`].
+    pub fn persons(&self) -> Result<Persons> {
+        self.storage.persons().map(|persons| Persons::clone(&persons))
     }
 
     /// Looks up the ids of events, and remembers the new ones.
@@ -151,10 +154,7 @@ impl Turn<'_> {
             // The catalog knows them, whatever becomes of their events.
             if !group.persons.is_empty() {
                 let mut held = storage.persons.write().unwrap_or_else(PoisonError::into_inner);
-                let persons: &mut Persons = Arc::make_mut(&mut held);
-                for (person, identifiers) in group.persons {
-                    persons.add(person, identifiers);
-                }
+                Arc::make_mut(&mut held).add(group.persons);
             }
             let record = self.log.wal.append(&bytes)?;
             self.decided.clear();

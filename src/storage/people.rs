@@ -398,7 +398,7 @@ impl Storage {
             let Changed { value, persons, attributes } = changed.internal(broke)??;
             if let Some(persons) = persons {
                 storage.view.forget_last().await;
-                *storage.persons.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(persons);
+                *storage.persons.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(persons.into());
                 *storage.attributes.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(attributes);
             }
             Ok(value)
@@ -407,12 +407,13 @@ impl Storage {
     }
 
     fn change_people_now<T>(&self, work: impl FnOnce(&mut PeopleTx<'_>) -> Result<T>) -> Result<Changed<T>> {
+        let persons = self.persons()?;
         self.catalog.change(DOING, |tx| {
             let mut people = PeopleTx {
                 tx,
                 catalog: &self.catalog,
                 registry: self.registry(),
-                persons: Persons::clone(&self.persons()),
+                persons: Persons::clone(&persons),
                 attributes: CustomAttributes::clone(&self.attributes()),
                 change: None,
                 told: false,
@@ -442,7 +443,7 @@ impl Storage {
 
     /// The profiles of some persons, by any ids of them.
     pub fn profiles(&self, ids: &[PersonId]) -> Result<Vec<Option<Profile>>> {
-        let persons = self.persons();
+        let persons = self.persons()?;
         self.read_people(|tx| {
             ids.iter().map(|id| Ok(Profile::of(&members(tx, &persons, persons.resolve(*id))?))).collect()
         })

@@ -13,9 +13,9 @@ use std::sync::PoisonError;
 use crate::error::Context;
 use crate::error::Result;
 use crate::person::CustomAttributes;
-use crate::person::Persons;
 use crate::schema::Registry;
 use crate::schema::StoredRow;
+use crate::storage::KnownPersons;
 use crate::storage::Layout;
 use crate::storage::StorageConfig;
 use crate::storage::buffer::Buffers;
@@ -38,7 +38,7 @@ pub(crate) struct Opened {
     pub lake: Lake,
     pub tables: Tables,
     pub registry: Registry,
-    pub persons: Persons,
+    pub persons: KnownPersons,
     pub attributes: CustomAttributes,
     /// For a writer.
     pub event_ids: Option<KnownIds>,
@@ -66,9 +66,9 @@ pub(crate) async fn open(config: &StorageConfig, layout: &Layout) -> Result<Open
         object::remove_file(&mark)?;
     }
     let Replayed { log, ids, buffers, last_seq } = live::replay(config, layout, &catalog, &registry)?;
-    let persons = catalog.load_persons()?;
     let attributes = catalog.load_attributes()?;
     let catalog = Arc::new(catalog);
+    let persons = KnownPersons::of(&catalog)?;
     let event_ids = KnownIds::new(layout.ids(), config.event_id_memory, Arc::clone(&catalog), ids);
     Ok(Opened {
         lock: Some(lock),
@@ -98,7 +98,7 @@ fn open_for_reading(layout: &Layout) -> Result<Opened> {
         lake,
         tables,
         registry,
-        persons: Persons::default(),
+        persons: KnownPersons::default(),
         attributes,
         event_ids: None,
         log: None,

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::person::Persons;
 use crate::schema::Definition;
 use crate::schema::Registry;
 use crate::storage::Index;
 use crate::storage::Indexed;
+use crate::storage::KnownPersons;
 use crate::storage::People;
 use crate::time::Day;
 use crate::time::Micros;
@@ -16,7 +16,7 @@ use crate::time::Micros;
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     pub registry: Arc<Registry>,
-    pub persons: Arc<Persons>,
+    pub persons: Arc<KnownPersons>,
     /// The table of persons.
     pub people: People,
     /// By definition id; every definition except templates, also those without files.

@@ -20,6 +20,7 @@ use crate::person::Persons;
 use crate::schema::Definition;
 use crate::schema::Registry;
 use crate::storage::Index;
+use crate::storage::KnownPersons;
 use crate::storage::Layout;
 use crate::storage::TableTotals;
 use crate::storage::buffer::Buffers;
@@ -130,7 +131,7 @@ pub struct Storage {
     /// A batch was recorded and could not be published; the next commit does that first.
     pub(crate) behind: AtomicBool,
     pub(crate) mark: WritingMark,
-    pub(crate) persons: RwLock<Arc<Persons>>,
+    pub(crate) persons: RwLock<Arc<KnownPersons>>,
     pub(crate) attributes: RwLock<Arc<CustomAttributes>>,
     pub(crate) people_rows: Arc<PeopleRows>,
     pub(crate) registry: RwLock<Arc<Registry>>,
@@ -211,9 +212,17 @@ impl Storage {
         Arc::clone(&self.registry.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// All persons. Whoever commits batches should let go of this before it does: while it is held, a batch that has
-    /// new persons copies them all first.
-    pub fn persons(&self) -> Arc<Persons> {
+    /// All persons, read now if nobody has asked for them yet. Whoever commits batches should let go of this before it
+    /// does: while it is held, a batch that has new persons copies them all first.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub fn persons(&self) -> Result<Arc<Persons>> {
+        self.known_persons().all().map(Arc::clone)
+    }
+
+    /// The persons for a snapshot, read or not.
+    pub(crate) fn known_persons(&self) -> Arc<KnownPersons> {
         Arc::clone(&self.persons.read().unwrap_or_else(PoisonError::into_inner))
     }
 

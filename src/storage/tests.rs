@@ -369,10 +369,10 @@ async fn a_reader_beside_the_writer_sees_what_was_committed_and_writes_nothing()
 
     assert_eq!(seqs(&reader, "view").await.len(), 20);
     let snapshot = reader.snapshot().await.unwrap();
-    assert_eq!(snapshot.persons.find(&phone), Some(PersonId(1)));
+    assert_eq!(snapshot.persons.all().unwrap().find(&phone), Some(PersonId(1)));
     assert!(snapshot.tables.contains_key("late"));
     assert!(Arc::ptr_eq(&snapshot, &reader.snapshot().await.unwrap()));
-    assert_eq!(storage.persons().find(&phone), Some(PersonId(1)));
+    assert_eq!(storage.persons().unwrap().find(&phone), Some(PersonId(1)));
 
     assert_eq!(reader.commit(Batch::default()).await.unwrap_err().kind(), Kind::Invalid);
     assert_eq!(reader.compact(quiet()).await.unwrap_err().kind(), Kind::Invalid);

@@ -92,7 +92,7 @@ impl Storage {
                 files.extend(stored.map(|file| (id.clone(), file.clone())));
             }
             files.sort_by_key(|(_, file)| std::cmp::Reverse(file.bytes));
-            let persons = Arc::clone(&snapshot.persons);
+            let persons = Arc::clone(snapshot.persons.all()?);
             let seen = pool::run(storage.config.threads, files, |(id, file)| {
                 reading(&file.path);
                 // What cannot be fetched is told as what cannot be read.

@@ -16,12 +16,12 @@ use futures::stream;
 
 use crate::error::Context;
 use crate::error::Result;
-use crate::person::Persons;
 use crate::schema::Definition;
 use crate::schema::Registry;
 use crate::schema::StoredRow;
 use crate::storage::DataFile;
 use crate::storage::Index;
+use crate::storage::KnownPersons;
 use crate::storage::People;
 use crate::storage::Snapshot;
 use crate::storage::Storage;
@@ -84,7 +84,7 @@ impl View {
         &self,
         seen: &mut Seen,
         registry: Arc<Registry>,
-        persons: Arc<Persons>,
+        persons: Arc<KnownPersons>,
         people: People,
         // Whether the buffers are as they were when the last snapshot was made.
         unchanged: bool,
@@ -202,8 +202,10 @@ impl Storage {
         }
         // Definitions and persons after events: whatever an event needs was there before it.
         let unchanged = self.see_buffers(&mut seen).await?;
-        let snapshot =
-            self.view.snapshot(&mut seen, self.registry(), self.persons(), self.people(), unchanged).await?;
+        let snapshot = self
+            .view
+            .snapshot(&mut seen, self.registry(), self.known_persons(), self.people(), unchanged)
+            .await?;
         if !unchanged {
             self.forget_buffers(&seen).await?;
         }
@@ -212,7 +214,7 @@ impl Storage {
             return Ok(snapshot);
         }
         let snapshot = Arc::new(Snapshot {
-            persons: self.persons(),
+            persons: self.known_persons(),
             people: self.people(),
             ..Snapshot::clone(&snapshot)
         });
@@ -270,7 +272,7 @@ impl Storage {
         if as_of == seen.persons_as_of {
             return Ok(false);
         }
-        let persons = self.catalog.load_persons()?;
+        let persons = KnownPersons::of(&self.catalog)?;
         let attributes = self.catalog.load_attributes()?;
         *self.attributes.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(attributes);
         *self.persons.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(persons);

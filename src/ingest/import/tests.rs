@@ -288,7 +288,7 @@ async fn a_killed_import_goes_on_behind_its_last_batch() {
     assert_eq!(storage.catalog().rejected(0, 100).unwrap().len(), 30);
     let state = storage.catalog().sources().unwrap().remove(0);
     assert_eq!((state.rows, state.stored, state.refused, state.finished), (30_000, 29_970, 30, true));
-    assert_eq!(storage.persons().len(), 10);
+    assert_eq!(storage.persons().unwrap().len(), 10);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -321,7 +321,7 @@ async fn unknown_persons_are_created_where_the_identifier_allows_it() {
     let mut persons: Vec<_> = stored(&storage, "sale").await.iter().map(|event| (event.2, event.1)).collect();
     persons.sort_unstable();
     assert_eq!(persons, [(1, 1), (3, 90210), (4, 90210), (5, 90211), (8, 1), (9, 1)]);
-    let held = storage.persons();
+    let held = storage.persons().unwrap();
     assert_eq!(held.external_id(PersonId(1)), Some("crm-1"));
     assert_eq!(held.find_by(IdentifierType::Phone, "385910000000", ""), Some(PersonId(90211)));
     // Rows that are taken now have left the quarantine.

@@ -63,7 +63,7 @@ impl Request {
     /// The request with its rows checked by themselves.
     pub(super) fn checked(mut self, storage: &Storage) -> Result<Self> {
         let checker = Checker::new(&storage.registry(), self.options.check);
-        let persons = Persons::clone(&storage.persons());
+        let persons = storage.persons()?;
         self.checked =
             Some(checker.check_chunk(&self.lines, &self.source, self.options.first_row, &persons)?);
         Ok(self)
@@ -175,7 +175,7 @@ impl Grouper {
         }
         let mut reports = vec![IngestReport::default(); group.len()];
         let mut logged = LoggedGroup { last_seq: turn.last_seq(), ..LoggedGroup::default() };
-        let mut persons = turn.persons();
+        let mut persons = turn.persons()?;
         let mut decide = |part: Part<'_>, persons: &mut Persons| {
             decide(&mut turn, part, group, now, persons, &mut logged, &mut reports)
         };

@@ -95,7 +95,7 @@ fn registered(app: &App, id: Named, headers: &HeaderMap) -> Result<Contact, Faul
     let code = headers.get("AppCode").and_then(|value| value.to_str().ok()).filter(|code| !code.is_empty());
     let code = code.ok_or_else(|| numbered(48_001, "Application code missing", StatusCode::BAD_REQUEST))?;
     let device = device(id, code)?;
-    match app.engine.match_persons(&[device.identifier()]).pop().flatten() {
+    match app.engine.match_persons(&[device.identifier()])?.pop().flatten() {
         Some(_) => Ok(device),
         None => Err(numbered(48_013, "Registration not found", StatusCode::NOT_FOUND)),
     }
@@ -199,8 +199,8 @@ fn person_fault(faults: &[PersonFault]) -> Fault {
 
 /// Makes sure that somebody has the device: until it is personalized, a lead.
 pub(super) async fn known(app: &App, device: &Contact) -> Result<(), Fault> {
-    let owner = || app.engine.match_persons(&[device.identifier()]).pop().flatten();
-    if owner().is_some() {
+    let owner = || Ok::<_, Fault>(app.engine.match_persons(&[device.identifier()])?.pop().flatten());
+    if owner()?.is_some() {
         return Ok(());
     }
     let lead = PersonWrite {
@@ -211,7 +211,7 @@ pub(super) async fn known(app: &App, device: &Contact) -> Result<(), Fault> {
     let made = app.engine.write_people(vec![PersonOp::Create(lead)], ORIGIN).await?;
     match made.into_iter().next() {
         // Another request of the same device was faster.
-        Some(Verdict::Refused(faults)) if owner().is_none() => Err(person_fault(&faults)),
+        Some(Verdict::Refused(faults)) if owner()?.is_none() => Err(person_fault(&faults)),
         _ => Ok(()),
     }
 }

@@ -87,7 +87,7 @@ pub(crate) async fn match_many(
     let value = read(&app, &headers, body).await?;
     let given = array(value, &["identities", "people", "persons"])?;
     let who = given.iter().map(identity).collect::<Result<Vec<_>, _>>()?;
-    let found = app.engine.match_persons(&who);
+    let found = app.engine.match_persons(&who)?;
     let results: Vec<Value> = given
         .iter()
         .zip(found)

@@ -39,7 +39,7 @@ pub(crate) async fn upsert_put(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Fault> {
-    write(&app, &caller, &headers, body, |_, write| PersonOp::Upsert { write, mode: Mode::Replace }).await
+    write(&app, &caller, &headers, body, |_, write| Ok(PersonOp::Upsert { write, mode: Mode::Replace })).await
 }
 
 /// Changes what is said.
@@ -49,7 +49,7 @@ pub(crate) async fn upsert_patch(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Fault> {
-    write(&app, &caller, &headers, body, |_, write| PersonOp::Upsert { write, mode: Mode::Update }).await
+    write(&app, &caller, &headers, body, |_, write| Ok(PersonOp::Upsert { write, mode: Mode::Update })).await
 }
 
 /// Makes one of all persons whom an item's identifiers lead to; what it says overrides what was stored.
@@ -61,10 +61,10 @@ pub(crate) async fn merge(
 ) -> Result<Response, Fault> {
     write(&app, &caller, &headers, body, |app, write| {
         let named = named(&write);
-        let found = app.engine.match_persons(&named);
+        let found = app.engine.match_persons(&named)?;
         let who: Vec<Identifier> =
             named.into_iter().zip(found).filter_map(|(one, id)| id.map(|_| one)).collect();
-        if who.is_empty() { PersonOp::Create(write) } else { PersonOp::Merge { who, write: Some(write) } }
+        Ok(if who.is_empty() { PersonOp::Create(write) } else { PersonOp::Merge { who, write: Some(write) } })
     })
     .await
 }
@@ -84,7 +84,7 @@ async fn write(
     caller: &Caller,
     headers: &HeaderMap,
     body: Body,
-    op: impl Fn(&App, PersonWrite) -> PersonOp,
+    op: impl Fn(&App, PersonWrite) -> Result<PersonOp, Fault>,
 ) -> Result<Response, Fault> {
     app.managed(Published::PERSONS, caller)?;
     body::expect_json(headers)?;
@@ -103,7 +103,7 @@ async fn write(
         });
         match read {
             Ok(write) => {
-                ops.push(op(app, write));
+                ops.push(op(app, write)?);
                 places.push(at);
             }
             Err(faults) => errors.push((at, faults)),

@@ -55,7 +55,7 @@ async fn session_of(
     let own = app.engine.visit(visitor, session).await?;
     let own = Identifier { kind: IdentifierType::Id, id: own.to_string(), sender: String::new() };
     if let Some(named) = named {
-        let found = app.engine.match_persons(&[own.clone(), named.clone()]);
+        let found = app.engine.match_persons(&[own.clone(), named.clone()])?;
         // Said again with each event; done once.
         if found[0] != found[1] || found[1].is_none() {
             done(app.engine.set_person(visitor, session, write(named)).await?)?;

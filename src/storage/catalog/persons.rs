@@ -18,6 +18,11 @@ use crate::storage::catalog::profiles;
 use crate::time::Micros;
 
 impl Catalog {
+    /// Who was merged into whom, and still is.
+    pub fn merges_in_force(&self) -> Result<Vec<(PersonId, PersonId)>> {
+        self.read("load merges from", profiles::merges_in_force)
+    }
+
     /// Every person with every identifier.
     pub fn load_persons(&self) -> Result<Persons> {
         self.read("load persons from", |tx| {

@@ -138,7 +138,7 @@ impl World {
 
     /// Decides whose new events are.
     fn own(&mut self, keys: &[i64]) {
-        let mut next = self.storage.persons().next_id().0;
+        let mut next = self.storage.persons().unwrap().next_id().0;
         for &key in keys {
             if self.owner.contains_key(&key) {
                 continue;
@@ -154,7 +154,7 @@ impl World {
 
     /// The persons of events whom the store does not know yet.
     fn new_persons(&self, rows: &[(i64, i64)]) -> Vec<(Person, Vec<Identifier>)> {
-        let known = self.storage.persons();
+        let known = self.storage.persons().unwrap();
         let owners: BTreeSet<i64> = rows.iter().map(|(_, key)| self.owner[key]).collect();
         let new = owners.into_iter().map(PersonId).filter(|id| !known.contains(*id));
         new.map(|id| {
@@ -175,7 +175,7 @@ impl World {
     async fn merge(&mut self, one: usize, other: usize) -> Result<()> {
         let (one, other) = (self.who[one], self.who[other]);
         // A person is there when its first event is.
-        let known = self.storage.persons();
+        let known = self.storage.persons().unwrap();
         if one == 0 || other == 0 || !known.contains(PersonId(one)) || !known.contains(PersonId(other)) {
             return Ok(());
         }
@@ -205,7 +205,7 @@ impl World {
     /// Begins to forget in the model: the person who stands for a sender's, if there is one.
     fn leave(&mut self, slot: usize) -> Option<i64> {
         let person = self.who[slot];
-        if person == 0 || !self.storage.persons().contains(PersonId(person)) {
+        if person == 0 || !self.storage.persons().unwrap().contains(PersonId(person)) {
             return None;
         }
         let root = self.root(person);
@@ -387,7 +387,7 @@ impl World {
         assert!(new.is_empty() || new == expected, "{new:?} of {expected:?}");
         let mut lasting = self.stored.difference(&self.leaving);
         assert!(lasting.all(|key| views.contains_key(key)));
-        let persons = self.storage.persons();
+        let persons = self.storage.persons().unwrap();
         let here = self.who.iter().filter(|id| **id != 0 && !self.leaving_persons().contains(id));
         for &person in here {
             if persons.contains(PersonId(person)) {
