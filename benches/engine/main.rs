@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on stops")]
 
 mod data;
+mod decode;
 mod export;
 mod funnel;
 mod live;
@@ -33,6 +34,7 @@ fn main() {
     live::run(&mut criterion);
     sequence::run(&mut criterion);
     scan::run(&mut criterion, &shared);
+    decode::run(&mut criterion, &shared);
     funnel::run(&mut criterion, &shared);
     export::run(&mut criterion, &shared);
     criterion.final_summary();

@@ -2,6 +2,7 @@
 
 use std::cell::OnceCell;
 use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
@@ -52,7 +53,7 @@ pub(crate) struct Filled {
     engine: Engine,
     runtime: Runtime,
     /// Deleted last.
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Filled {
@@ -68,12 +69,17 @@ impl Filled {
         fs::write(&file, lines).unwrap();
         let config = Config { data: dir.path().join("data"), ..Config::default() };
         let engine = runtime.block_on(Engine::open(config)).unwrap();
-        let filled = Self { engine, runtime, _dir: dir };
+        let filled = Self { engine, runtime, dir };
         filled.execute(DEFINE);
         let request = ImportRequest { inputs: vec![file.to_str().unwrap().to_owned()], ..Default::default() };
         let report = filled.runtime.block_on(filled.engine.import(request, Box::new(Quiet))).unwrap();
         assert_eq!((report.stored, report.refused), (events, 0), "{:?}", report.samples);
         filled
+    }
+
+    /// Its data directory.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
     }
 
     /// Runs the statements of a text, each to its end; the rows of all of them.

@@ -2,6 +2,8 @@
 //! program begins once more, in the same process.
 
 use std::env;
+use std::fs;
+use std::fs::Metadata;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -9,8 +11,26 @@ use std::process::Command;
 /// out again, and a command that takes and frees gigabytes spends a seventh of its time on that.
 pub(crate) const KEEP_FREED_PAGES: (&str, &str) = ("MIMALLOC_PURGE_DECOMMITS", "0");
 
+/// Gives freed pages back that nobody has taken again for a tenth of a second. What is only marked as free counts as
+/// memory of the process until somebody else needs it: of an import that takes minutes, half a gigabyte.
+pub(crate) const RETURN_FREED_PAGES: (&str, &str) = ("MIMALLOC_PURGE_DELAY", "100");
+
+/// Inputs beyond these bytes, packed or not, take minutes.
+const LONG_INPUTS: u64 = 400 << 20;
+
 /// Pages of 4 KiB alone. With those of 2 MiB a command that keeps little takes twice the memory, and is not faster.
 pub(crate) const SMALL_PAGES: (&str, &str) = ("MIMALLOC_ALLOW_THP", "0");
+
+/// What suits an import of these inputs: one that is soon over keeps its pages. Folders, patterns and what is not on
+/// this disk may be of any size.
+pub(crate) fn of_import(inputs: &[String]) -> (&'static str, &'static str) {
+    let bytes = |input: &String| fs::metadata(input).ok().filter(Metadata::is_file).map(|file| file.len());
+    let all = inputs.iter().map(bytes).try_fold(0_u64, |sum, bytes| Some(sum.saturating_add(bytes?)));
+    match all {
+        Some(all) if all <= LONG_INPUTS => KEEP_FREED_PAGES,
+        _ => RETURN_FREED_PAGES,
+    }
+}
 
 /// Begins the program once more, unless the environment says already what it wants. Nothing may have been read from
 /// standard input, and no thread been started.
@@ -23,5 +43,25 @@ pub(crate) fn begin_with((setting, value): (&str, &str)) {
         let name = arguments.next().unwrap_or_default();
         // It comes back only when it fails, and then all goes on as it was, a little slower.
         let _ = Command::new(program).arg0(name).args(arguments).env(setting, value).exec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_import_that_is_soon_over_keeps_its_pages() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+        fs::write(path("small"), "{}").unwrap();
+        fs::File::create(path("large")).unwrap().set_len(LONG_INPUTS).unwrap();
+        assert_eq!(of_import(&[path("small")]), KEEP_FREED_PAGES);
+        assert_eq!(of_import(&[path("large")]), KEEP_FREED_PAGES);
+        for long in
+            [vec![path("small"), path("large")], vec![path("none")], vec![path("")], vec!["-".to_owned()]]
+        {
+            assert_eq!(of_import(&long), RETURN_FREED_PAGES, "{long:?}");
+        }
     }
 }

@@ -77,8 +77,9 @@ pub fn refuse(refusal: &clap::Error) -> ExitCode {
 
 fn begin(args: Args, serve: Serve) -> Result<Outcome> {
     let config = config(args.store)?;
-    match args.command {
-        Some(Command::Import(_) | Command::Compact) => memory::begin_with(memory::KEEP_FREED_PAGES),
+    match &args.command {
+        Some(Command::Import(import)) => memory::begin_with(memory::of_import(&import.inputs)),
+        Some(Command::Compact) => memory::begin_with(memory::KEEP_FREED_PAGES),
         Some(Command::Export(_)) => memory::begin_with(memory::SMALL_PAGES),
         _ => {}
     }

@@ -264,7 +264,8 @@ impl Run {
     }
 
     fn commit_if_full(&mut self) -> Result<()> {
-        if self.sequencer.is_full(self.options.batch_bytes) { self.commit() } else { Ok(()) }
+        let room = room_beside(self.sequencer.persons().len(), self.options.batch_bytes);
+        if self.sequencer.is_full(room) { self.commit() } else { Ok(()) }
     }
 
     /// Lets events through that came one by one and have waited for long enough. What was gathered is stored before, so
@@ -431,6 +432,13 @@ impl Run {
             }
         }
     }
+}
+
+/// The bytes of columns to gather beside known persons: what these take in memory, once for good and once more while
+/// they are put together, comes off the batch, of which there are two at a time.
+fn room_beside(persons: usize, batch_bytes: usize) -> usize {
+    const PERSON_BYTES: usize = 64;
+    batch_bytes.saturating_sub(persons.saturating_mul(PERSON_BYTES)).max(batch_bytes / 4)
 }
 
 /// Whether the source is the one that was read before, as far as can be told.

@@ -147,6 +147,13 @@ fn reasons(report: &Report) -> Vec<(&'static str, u64)> {
     report.reasons.iter().map(|(code, count)| (code.name(), *count)).collect()
 }
 
+#[test]
+fn what_persons_take_comes_off_the_batches() {
+    let room = |persons| room_beside(persons, BATCH_BYTES) >> 20;
+    assert_eq!([0, 200_000, 2_000_000, 50_000_000].map(room), [208, 195, 85, 52]);
+    assert_eq!(room_beside(usize::MAX, 1), 0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn br19_a_retry_is_ignored_a_conflict_refused_and_rows_without_ids_stay_apart() {
     let (fixture, storage) = Fixture::new().await;
