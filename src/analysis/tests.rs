@@ -375,6 +375,51 @@ async fn retention_from_indexes_is_that_of_the_events() {
     }
 }
 
+/// The same for periods in which persons were active, and for persons of buckets.
+#[tokio::test]
+async fn active_periods_from_indexes_are_those_of_the_events() {
+    for merged in [false, true] {
+        let mut lake = lake(&history(1_500, 90)).await;
+        if merged {
+            (1..30).for_each(|person| lake.merge(person, person + 40));
+        }
+        let session = session(&lake, 64 << 20, 2);
+        for question in [
+            r#"{"kind": "lifecycle", "events": EVENT}"#,
+            r#"{"kind": "lifecycle", "events": EVENT, "from": "2026-10-24", "to": "2026-10-26", "as_of": "2026-11-01"}"#,
+            r#"{"kind": "lifecycle", "events": EVENT, "per": "week", "as_of": "2026-10-25"}"#,
+            r#"{"kind": "stickiness", "events": EVENT}"#,
+            r#"{"kind": "stickiness", "events": EVENT, "from": "2026-10-24", "to": "2026-10-27"}"#,
+            r#"{"kind": "stickiness", "events": EVENT, "per": "week"}"#,
+            r#"{"kind": "trend", "series": [{"measure": "persons", "events": EVENT}]}"#,
+            r#"{"kind": "trend", "series": [{"measure": "persons", "events": EVENT}], "per": "week", "moving": 2}"#,
+            r#"{"kind": "trend", "series": [{"measure": "persons", "events": EVENT}, {"events": EVENT}], "cumulative": true,
+                "from": "2026-10-23"}"#,
+            r#"{"kind": "trend", "series": [{"measure": "persons", "events": EVENT}], "from": "2026-10-25",
+                "to": "2026-10-27", "compare": true}"#,
+            r#"{"kind": "trend", "series": [{"measure": "persons", "events": EVENT}], "per": "quarter",
+                "from": "2026-01-01", "as_of": "2026-10-26"}"#,
+        ] {
+            for event in ["view", "*"] {
+                let of =
+                    |filter: &str| question.replace("EVENT", &format!("{{\"event\": \"{event}\"{filter}}}"));
+                let (short, long) = (of(""), of(", \"where\": \"TRUE\""));
+                if !question.contains("trend") {
+                    let plan =
+                        |question: &str| format!("EXPLAIN SELECT * FROM analysis({})", literal(question));
+                    let said = ask(&session, &plan(&short)).await.unwrap().join("\n");
+                    assert!(said.contains("AnswerExec: "), "{said}");
+                    let said = ask(&session, &plan(&long)).await.unwrap().join("\n");
+                    assert!(!said.contains("AnswerExec"), "{said}");
+                }
+                let found = answer(&session, &short).await;
+                assert_eq!(found, answer(&session, &long).await, "{merged} {short}");
+                assert!(!found.is_empty(), "{short}");
+            }
+        }
+    }
+}
+
 /// Walks that need only who and when are fed from the indexes.
 #[tokio::test]
 async fn walks_over_indexes_are_those_over_events() {
