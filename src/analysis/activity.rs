@@ -7,7 +7,6 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use arrow::datatypes::SchemaRef;
 use datafusion::physical_plan::ExecutionPlan;
-use futures::StreamExt;
 use serde::Deserialize;
 use serde::Serialize;
 
@@ -27,7 +26,6 @@ use crate::analysis::wanted::Kind;
 use crate::analysis::wanted::Wanted;
 use crate::error::Error;
 use crate::error::Result;
-use crate::query::run;
 use crate::sequence::lifecycle::State;
 use crate::sequence::lifecycle::visit_states;
 use crate::time::Micros;
@@ -126,9 +124,7 @@ pub(crate) async fn answer(request: &ActivityRequest, asked: Asked, ground: &Gro
         return activity.answer(vec![part], &mut Values::default());
     }
     let plan = Box::pin(walk(request, asked, ground, scope, schema)).await?;
-    let mut rows = run(&ground.state, plan)?;
-    let answer = rows.next().await.transpose()?;
-    answer.ok_or_else(|| Error::internal("a question had no answer"))
+    ground.answer_of(plan).await
 }
 
 /// From when events are looked at: who is new is known from all of history.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
+use arrow::record_batch::RecordBatch;
 use datafusion::common::config::Dialect;
 use datafusion::execution::SessionState;
 use datafusion::physical_plan::ExecutionPlan;
@@ -18,6 +19,7 @@ use crate::query::Rows;
 use crate::query::Session;
 use crate::query::ask;
 use crate::query::plan_of;
+use crate::query::run;
 use crate::quote::literal;
 use crate::quote::quoted;
 use crate::time::Micros;
@@ -82,6 +84,13 @@ impl Ground {
     /// The plan of a question in SQL.
     pub(crate) async fn plan(&self, sql: &str) -> Result<Arc<dyn ExecutionPlan>> {
         plan_of(&self.state, sql).await
+    }
+
+    /// The answer of a plan that gives one batch.
+    pub(crate) async fn answer_of(&self, plan: Arc<dyn ExecutionPlan>) -> Result<RecordBatch> {
+        let mut rows = run(&self.state, plan)?;
+        let answer = rows.next().await.transpose()?;
+        answer.ok_or_else(|| Error::internal("a question had no answer"))
     }
 
     /// The persons of the scope's segment, if it has one.

@@ -9,7 +9,6 @@ use arrow::datatypes::Schema;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::physical_plan::ExecutionPlan;
-use futures::StreamExt;
 use hashbrown::HashMap;
 use serde::Deserialize;
 use serde::Serialize;
@@ -31,7 +30,6 @@ use crate::analysis::wanted::Kind;
 use crate::analysis::wanted::Wanted;
 use crate::error::Error;
 use crate::error::Result;
-use crate::query::run;
 use crate::sequence::retention::Cells;
 use crate::sequence::retention::Moment;
 use crate::sequence::retention::Rules;
@@ -241,9 +239,7 @@ pub(crate) async fn answer(request: &RetentionRequest, ground: &Ground) -> Resul
         return retention.answer(vec![part], &mut Values::default());
     }
     let plan = Box::pin(walk(request, ground, &scope, schema)).await?;
-    let mut rows = run(&ground.state, plan)?;
-    let answer = rows.next().await.transpose()?;
-    answer.ok_or_else(|| Error::internal("a question had no answer"))
+    ground.answer_of(plan).await
 }
 
 async fn walk(
