@@ -12,7 +12,6 @@ use datafusion::common::Result;
 use datafusion::common::internal_err;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::SendableRecordBatchStream;
-use datafusion::execution::SessionState;
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::TableType;
@@ -33,6 +32,8 @@ use crate::analysis::hits::external;
 use crate::analysis::hits::projected;
 use crate::error::Error;
 use crate::query::Planned;
+use crate::query::Wanted;
+use crate::query::constant_text;
 use crate::query::scan_by;
 use crate::time::Clock;
 use crate::time::SystemClock;
@@ -50,11 +51,7 @@ pub(crate) struct AnalysisFunction {
 
 impl TableFunctionImpl for AnalysisFunction {
     fn call_with_args(&self, args: TableFunctionArgs<'_, '_>) -> Result<Arc<dyn TableProvider>> {
-        let text = match args.exprs() {
-            [Expr::Literal(value, _)] => value.try_as_str().flatten(),
-            _ => None,
-        };
-        let Some(text) = text else {
+        let Some(text) = constant_text(args.exprs()) else {
             let message =
                 "analysis(…) takes one constant text: a question as JSON; RETENTION a THEN b is shorter";
             return Err(external(Error::invalid(message)));
@@ -76,20 +73,12 @@ struct AnalysisTable {
 }
 
 impl AnalysisTable {
-    fn planned<'a>(
-        &'a self,
-        state: &'a dyn Session,
-        projection: Option<&'a Vec<usize>>,
-        _filters: &'a [Expr],
-        _limit: Option<usize>,
-    ) -> Planned<'a> {
+    fn planned<'a>(&'a self, wanted: Wanted<'a>) -> Planned<'a> {
         Box::pin(async move {
-            let Some(state) = state.as_any().downcast_ref::<SessionState>() else {
-                return internal_err!("a question is asked in a session");
-            };
+            let state = wanted.session()?;
             let ground = Ground::within(state.clone(), SystemClock.now(), self.zone);
             let plan = Box::pin(self.question.plan(&ground, Arc::clone(&self.schema))).await;
-            projected(plan.map_err(external)?, projection)
+            projected(plan.map_err(external)?, wanted.projection)
         })
     }
 }

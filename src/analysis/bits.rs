@@ -1,5 +1,8 @@
 //! `Bits`: a set of persons with a bit for each; persons are numbered densely, so it is small, and to ask it is cheap.
 
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
+use arrow::record_batch::RecordBatch;
 use roaring::RoaringTreemap;
 
 /// Ids up to here have a bit (512 MiB for all of them); those beyond are kept by themselves.
@@ -24,6 +27,27 @@ impl Bits {
             self.words.resize((word + 1).max(self.words.len() * 2), 0);
         }
         self.words[word] |= 1 << (person % 64);
+    }
+
+    /// Inserts the persons in the first column of a batch.
+    pub(crate) fn insert_first(&mut self, batch: &RecordBatch) {
+        // The rows of a person come together.
+        let mut last = -1;
+        for person in persons_in(batch) {
+            if *person != last {
+                self.insert(*person);
+                last = *person;
+            }
+        }
+    }
+
+    /// All that are in any of the sets.
+    pub(crate) fn united(sets: Vec<Self>) -> Self {
+        let both = |mut all: Self, part: Self| {
+            all.unite(&part);
+            all
+        };
+        sets.into_iter().reduce(both).unwrap_or_default()
     }
 
     pub(crate) fn contains(&self, person: i64) -> bool {
@@ -80,6 +104,11 @@ impl Bits {
         });
         dense.chain(&self.far).filter_map(|person| i64::try_from(person).ok())
     }
+}
+
+/// The first column of a batch.
+pub(crate) fn persons_in(batch: &RecordBatch) -> &[i64] {
+    batch.column(0).as_primitive::<Int64Type>().values()
 }
 
 impl FromIterator<i64> for Bits {

@@ -3,21 +3,25 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::AsArray;
-use arrow::datatypes::Int64Type;
 use arrow::record_batch::RecordBatch;
 use datafusion::common::config::Dialect;
+use datafusion::common::runtime::JoinSet;
 use datafusion::execution::SessionState;
+use datafusion::execution::memory_pool::MemoryConsumer;
+use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::physical_plan::ExecutionPlan;
 use futures::StreamExt;
 
 use crate::analysis::bits::Bits;
 use crate::analysis::events::Events;
+use crate::analysis::gather::All;
+use crate::analysis::gather::joined;
 use crate::error::Error;
 use crate::error::Result;
 use crate::query::Rows;
 use crate::query::Session;
 use crate::query::ask;
+use crate::query::failure;
 use crate::query::plan_of;
 use crate::query::run;
 use crate::quote::literal;
@@ -65,6 +69,22 @@ pub(crate) struct ScopeWords<'a> {
     pub(crate) segment: Option<&'a str>,
 }
 
+/// The [`ScopeWords`] of a request, whose fields have the same names: one struct that all requests flatten would take
+/// unknown keys for its own.
+macro_rules! words_of {
+    ($request:expr) => {
+        $crate::analysis::ground::ScopeWords {
+            from: $request.from.as_deref(),
+            to: $request.to.as_deref(),
+            as_of: $request.as_of.as_deref(),
+            zone: $request.zone.as_deref(),
+            segment: $request.segment.as_deref(),
+        }
+    };
+}
+
+pub(crate) use words_of;
+
 impl Ground {
     pub fn over(session: &Session, now: Micros, zone: Zone) -> Self {
         Self::within(session.state(), now, zone)
@@ -102,12 +122,37 @@ impl Ground {
 
     /// The persons in the first column of an answer.
     pub(crate) async fn persons_of(&self, sql: &str) -> Result<Bits> {
-        let mut rows = self.ask(sql).await?;
-        let mut persons = Bits::default();
-        while let Some(batch) = rows.next().await.transpose()? {
-            batch.column(0).as_primitive::<Int64Type>().values().iter().for_each(|one| persons.insert(*one));
+        let (sets, _held) = self.fold(sql, Bits::default, Bits::insert_first, Bits::bytes).await?;
+        Ok(Bits::united(sets))
+    }
+
+    /// Reads all rows of an answer on all cores, each part of them into a state of its own; says how much memory each
+    /// took.
+    pub(crate) async fn fold<S: Send + 'static>(
+        &self,
+        sql: &str,
+        new: impl Fn() -> S,
+        take: impl Fn(&mut S, &RecordBatch) + Send + Sync + 'static,
+        bytes: impl Fn(&S) -> usize + Send + Sync + 'static,
+    ) -> Result<All<S>> {
+        let failed = |error| failure(&self.state, error);
+        let plan = self.plan(sql).await?;
+        let task = self.state.task_ctx();
+        let (take, bytes) = (Arc::new(take), Arc::new(bytes));
+        let mut running: JoinSet<datafusion::common::Result<(S, MemoryReservation)>> = JoinSet::new();
+        for partition in 0..plan.properties().output_partitioning().partition_count() {
+            let mut rows = plan.execute(partition, Arc::clone(&task)).map_err(failed)?;
+            let memory = MemoryConsumer::new("persons").register(task.memory_pool());
+            let (mut state, take, bytes) = (new(), Arc::clone(&take), Arc::clone(&bytes));
+            running.spawn(async move {
+                while let Some(batch) = rows.next().await.transpose()? {
+                    take(&mut state, &batch);
+                    memory.try_resize(bytes(&state))?;
+                }
+                Ok((state, memory))
+            });
         }
-        Ok(persons)
+        joined(running).await.map_err(failed)
     }
 
     pub(crate) fn scope(&self, words: ScopeWords<'_>) -> Result<Scope> {

@@ -144,6 +144,28 @@ impl IndexedEvents {
         Ok(true)
     }
 
+    /// Hands over who has events of a kind in a file, and how many; one person may come several times. `false` when the
+    /// file can have no index.
+    pub(crate) async fn visit_counts(
+        &self,
+        at: usize,
+        mut on: impl FnMut(i64, u32),
+    ) -> datafusion::common::Result<bool> {
+        let Some(one) = self.files.get(at) else { return Ok(true) };
+        if !one.is_whole() {
+            return self.visit(at, |_| true, |person, _, _| on(person, 1)).await;
+        }
+        let Some((sidecar, _)) = self.indexed.of(&one.file).await? else { return Ok(false) };
+        let aliases = self.indexed.lake().snapshot.persons.aliases();
+        let persons = sidecar.persons();
+        sidecar.events().counts(|nth, count| {
+            let stored = i64::from(persons.get(nth).copied().unwrap_or(0));
+            let person = if aliases.is_empty() { stored } else { aliases.resolve(PersonId(stored)).0 };
+            on(person, u32::try_from(count).unwrap_or(u32::MAX));
+        });
+        Ok(true)
+    }
+
     /// Hands over the events of a file: person, time and marks, person by person; `keep` says of whom. `false` when the
     /// file can have no index.
     pub(crate) async fn visit(

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::analysis::events::Events;
 use crate::analysis::ground::Ground;
-use crate::analysis::ground::ScopeWords;
+use crate::analysis::ground::words_of;
 use crate::analysis::segment::Span;
 use crate::analysis::segment::SpanUnit;
 use crate::analysis::table::Table;
@@ -147,13 +147,7 @@ pub(crate) async fn plan(
     ground: &Ground,
     schema: SchemaRef,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let scope = ground.scope(ScopeWords {
-        from: request.from.as_deref(),
-        to: request.to.as_deref(),
-        as_of: request.as_of.as_deref(),
-        zone: request.zone.as_deref(),
-        segment: request.segment.as_deref(),
-    })?;
+    let scope = ground.scope(words_of!(request))?;
     let window = request.within.unwrap_or(Span { count: 1, unit: SpanUnit::Days }).micros();
     let any = [Events::of("*")];
     let through = if request.through.is_empty() { &any[..] } else { &request.through };

@@ -19,7 +19,7 @@ use crate::analysis::events::Events;
 use crate::analysis::events::heading;
 use crate::analysis::ground::Ground;
 use crate::analysis::ground::Scope;
-use crate::analysis::ground::ScopeWords;
+use crate::analysis::ground::words_of;
 use crate::analysis::table::Table;
 use crate::analysis::values::NULL;
 use crate::analysis::values::Values;
@@ -128,13 +128,7 @@ pub struct CellOf {
 
 impl RetentionRequest {
     fn scope(&self, ground: &Ground) -> Result<Scope> {
-        ground.scope(ScopeWords {
-            from: self.from.as_deref(),
-            to: self.to.as_deref(),
-            as_of: self.as_of.as_deref(),
-            zone: self.zone.as_deref(),
-            segment: self.segment.as_deref(),
-        })
+        ground.scope(words_of!(self))
     }
 
     fn cells(&self) -> Result<Cells> {

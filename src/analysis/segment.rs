@@ -220,10 +220,20 @@ impl Asked<'_> {
                     "the first or last time is one event: it has no number of times, days or total",
                 ));
             }
-            let all = self.events(&did.events, (None, Some(self.scope.as_of)));
-            let is_first = did.occurrence == Occurrence::First;
-            let (from, to) = (from.map_or(i64::MIN, |from| from.0), to.0);
-            return all.ends(is_first, |at| from <= at && at < to).await.map_err(said);
+            let did_it = |from, to| async move { self.events(&did.events, (from, Some(to))).persons().await };
+            // The first lies in the window for whoever did it before its end and not before its start; so does the last
+            // for whoever did it from its start on and not from its end on.
+            let (mut some, others) = match did.occurrence {
+                Occurrence::First => (did_it(None, to).await, from.map(|from| did_it(None, from))),
+                _ => {
+                    let since_end = (to < self.scope.as_of).then(|| did_it(Some(to), self.scope.as_of));
+                    (did_it(from, self.scope.as_of).await, since_end)
+                }
+            };
+            if let (Ok(some), Some(others)) = (&mut some, others) {
+                some.subtract(&others.await.map_err(said)?);
+            }
+            return some.map_err(said);
         }
         let range = (from, Some(to));
         if did.days.is_none() && did.total.is_none() {

@@ -15,7 +15,7 @@ use crate::analysis::events::Events;
 use crate::analysis::events::heading;
 use crate::analysis::ground::Ground;
 use crate::analysis::ground::Scope;
-use crate::analysis::ground::ScopeWords;
+use crate::analysis::ground::words_of;
 use crate::analysis::segment::Span;
 use crate::analysis::segment::SpanUnit;
 use crate::analysis::table::Table;
@@ -105,13 +105,7 @@ pub(crate) async fn plan(
     ground: &Ground,
     schema: SchemaRef,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let scope = ground.scope(ScopeWords {
-        from: request.from.as_deref(),
-        to: request.to.as_deref(),
-        as_of: request.as_of.as_deref(),
-        zone: request.zone.as_deref(),
-        segment: request.segment.as_deref(),
-    })?;
+    let scope = ground.scope(words_of!(request))?;
     let value = request.entry.as_deref().or(request.exit.as_deref());
     // Where a session begins and ends is only known from what lies around the range.
     let kinds = vec![Kind { events: &request.events, from: None, to: scope.until, value }];

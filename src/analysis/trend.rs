@@ -26,7 +26,7 @@ use crate::analysis::events::heading;
 use crate::analysis::events::in_condition;
 use crate::analysis::ground::Ground;
 use crate::analysis::ground::Scope;
-use crate::analysis::ground::ScopeWords;
+use crate::analysis::ground::words_of;
 use crate::analysis::table::Table;
 use crate::analysis::trend::buckets::buckets;
 use crate::analysis::trend::buckets::end_of;
@@ -113,13 +113,7 @@ pub(crate) fn schema(request: &TrendRequest) -> Result<SchemaRef> {
 }
 
 pub(crate) async fn answer(request: &TrendRequest, ground: &Ground) -> Result<RecordBatch> {
-    let scope = ground.scope(ScopeWords {
-        from: request.from.as_deref(),
-        to: request.to.as_deref(),
-        as_of: request.as_of.as_deref(),
-        zone: request.zone.as_deref(),
-        segment: request.segment.as_deref(),
-    })?;
+    let scope = ground.scope(words_of!(request))?;
     Trend { request, ground, scope, chart: Chart::new(request)? }.answer().await
 }
 

@@ -74,6 +74,7 @@ async fn take(engine: &Engine, ingest: &Ingest, counts: &mut Counts) -> Result<(
             create_persons: !ingest.no_create_persons,
             source: ingest.source.clone(),
             first_row: next_row,
+            ..IngestOptions::default()
         };
         next_row += rows;
         let report = engine.ingest(IngestBatch::lines(chunk), options).await?;

@@ -23,6 +23,7 @@ use crate::cli::terminal::Terminal;
 use crate::engine::Engine;
 use crate::engine::PeopleFile;
 use crate::engine::PeopleImport;
+use crate::engine::PersonForm;
 use crate::error::Context;
 use crate::error::Error;
 use crate::error::Result;
@@ -48,7 +49,8 @@ pub(crate) async fn run(engine: &Engine, command: PeopleCommand, terminal: &Term
         PeopleCommand::Get { who } => {
             let profile = engine.find_person(&known(engine, &who).await?)?;
             let profile = profile.ok_or_else(|| Error::not_found(format!("nobody is known by \"{who}\"")))?;
-            let json = serde_json::to_string_pretty(&profile.to_json());
+            let told = engine.people_json(&[profile.id], PersonForm::ByChannel).await?;
+            let json = serde_json::to_string_pretty(&told.first());
             answer(&json.internal(|| "could not write the person".to_owned())?)?;
         }
         PeopleCommand::Find { condition, limit, format } => {

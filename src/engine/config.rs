@@ -11,6 +11,7 @@ use crate::engine::settings;
 use crate::error::Error;
 use crate::error::Result;
 use crate::export::ExportRules;
+use crate::ingest::FlushLimits;
 use crate::storage::Layout;
 use crate::time::parse_zone;
 
@@ -31,6 +32,8 @@ pub struct Config {
     pub zone: Option<Tz>,
     /// Bytes of memory for known event ids, which whoever imports nothing needs few of; by default enough for millions.
     pub event_ids: Option<usize>,
+    /// When events of the log become files of the lake.
+    pub flush: FlushLimits,
     /// What requests for exports must keep.
     pub exports: ExportRules,
     /// How `milepost serve` serves.
@@ -54,6 +57,7 @@ impl Default for Config {
             threads: None,
             zone: None,
             event_ids: None,
+            flush: FlushLimits::default(),
             exports: ExportRules::published(),
             server: ServerSettings::default(),
         }

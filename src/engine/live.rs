@@ -1,5 +1,4 @@
-//! What the doors for single events and batches ask beside `ingest`: what was stored under an id, and whether rows would
-//! be taken.
+//! What the doors for events ask beside `ingest`: what was stored under an id.
 
 use arrow::array::AsArray;
 use arrow::compute::cast;
@@ -12,9 +11,6 @@ use crate::engine::Engine;
 use crate::error::Context;
 use crate::error::Result;
 use crate::ids::PersonId;
-use crate::ingest::CheckOptions;
-use crate::ingest::Checker;
-use crate::ingest::Rejection;
 use crate::quote::literal;
 use crate::time::Micros;
 
@@ -47,18 +43,5 @@ impl Engine {
             occurred: Micros(times.as_primitive::<TimestampMicrosecondType>().value(0)),
             properties: properties.as_string::<i32>().value(0).to_owned(),
         }))
-    }
-
-    /// Which rows would be refused now, by themselves and for persons that nobody knows and that may not be created.
-    /// Stores nothing; ids that are taken are not looked for.
-    pub fn check(&self, lines: &[u8]) -> Result<Vec<Rejection>> {
-        let options = CheckOptions { zone: self.config().zone, lenient: false };
-        let checker = Checker::new(&self.storage().registry(), options);
-        let persons = self.storage().persons()?;
-        let mut checked = checker.check_chunk(lines, "check", 1, &persons)?;
-        let strangers = checked.strangers();
-        checked.rejections.extend(strangers);
-        checked.rejections.sort_by_key(|rejection| rejection.row);
-        Ok(checked.rejections)
     }
 }

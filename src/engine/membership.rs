@@ -1,9 +1,12 @@
-//! Who entered a live segment, and who left it, and when that was seen: noted each time the segment is looked at.
+//! Who entered a live segment, and who left it, and when that was seen: noted each time the segment is looked at, which a
+//! server does every minute.
 //!
 //! Who is in a segment is always found anew. What is kept are the differences: a set of those who entered and one of
 //! those who left, for each time that something had changed.
 
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 
 use arrow::array::Int64Array;
 use arrow::array::TimestampMicrosecondArray;
@@ -13,6 +16,8 @@ use arrow::record_batch::RecordBatch;
 use hashbrown::HashMap;
 use roaring::RoaringTreemap;
 
+use crate::analysis::segment::PersonsRequest;
+use crate::analysis::segment::members;
 use crate::engine::Engine;
 use crate::engine::system::schema;
 use crate::engine::system::text;
@@ -21,28 +26,64 @@ use crate::error::Context;
 use crate::error::Result;
 use crate::query::SystemTable;
 use crate::storage::Storage;
+use crate::storage::catalog::Catalog;
 use crate::storage::catalog::SegmentChange;
 use crate::time::Micros;
 
 /// What reading a segment notes is at least so far apart: whoever wants every change refreshes.
 const BETWEEN: i64 = 60_000_000;
 
-/// Everybody who was ever seen in a segment.
+/// How many persons entered live segments, and left them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    pub segments: u64,
+    pub entered: u64,
+    pub left: u64,
+}
+
+/// Who was in which segment when it was last looked at, by name.
+#[derive(Debug, Default)]
+pub(super) struct Memberships(Mutex<HashMap<String, Known>>);
+
+/// Who was seen in a segment last.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Known {
     members: RoaringTreemap,
+    /// When something had changed, and how many changes that makes.
     last: Option<Micros>,
+    changes: u64,
 }
 
 impl Known {
-    fn of(name: &str, changes: &[SegmentChange]) -> Result<Self> {
-        let mut known = Self::default();
+    fn take(&mut self, name: &str, changes: &[SegmentChange]) -> Result<()> {
         for change in changes {
-            known.members |= set(name, &change.entered)?;
-            known.members -= set(name, &change.left)?;
-            known.last = Some(change.at);
+            self.members |= set(name, &change.entered)?;
+            self.members -= set(name, &change.left)?;
+            (self.last, self.changes) = (Some(change.at), self.changes + 1);
         }
+        Ok(())
+    }
+}
+
+impl Memberships {
+    /// Those of a segment as the catalog has them; only what is new there is read.
+    fn of(&self, name: &str, catalog: &Catalog) -> Result<Known> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = all.remove(name).unwrap_or_default();
+        let (mut before, mut changes) = catalog.segment_changes_after(name, known.last)?;
+        if before != known.changes {
+            // It was made anew.
+            known = Known::default();
+            (before, changes) = catalog.segment_changes_after(name, None)?;
+        }
+        debug_assert_eq!(before, known.changes, "nothing is before everything");
+        known.take(name, &changes)?;
+        all.insert(name.to_owned(), known.clone());
         Ok(known)
+    }
+
+    fn forget(&self, gone: impl Fn(&str) -> bool) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|name, _| !gone(name));
     }
 }
 
@@ -86,7 +127,7 @@ impl Engine {
             return Ok((0, 0));
         }
         let catalog = self.storage().catalog();
-        let known = Known::of(name, &catalog.segment_changes(name)?)?;
+        let known = self.inner.memberships.of(name, catalog)?;
         let at = self.now();
         if !always && known.last.is_some_and(|last| at.0 - last.0 < BETWEEN) {
             return Ok((0, 0));
@@ -97,6 +138,36 @@ impl Engine {
             catalog.put_segment_change(name, known.last, &change)?;
         }
         Ok((entered.len(), left.len()))
+    }
+
+    /// Looks who is in the live segments, and notes who entered and left.
+    ///
+    /// # Errors
+    /// `Invalid` when the directory is open for reading only; whatever a segment's condition fails with.
+    pub async fn follow_segments(&self) -> Result<Moved> {
+        let live = self.live_segments()?;
+        self.inner.memberships.forget(|name| !live.iter().any(|(known, _)| known == name));
+        self.look_at(live).await
+    }
+
+    /// Notes who is in these segments now.
+    pub(super) async fn look_at(&self, live: Vec<(String, PersonsRequest)>) -> Result<Moved> {
+        self.storage().writer()?;
+        let mut moved = Moved::default();
+        if live.is_empty() {
+            return Ok(moved);
+        }
+        let session = self.session().await?;
+        for (name, request) in live {
+            let set = members(&request, &self.ground(&session)).await?;
+            let (entered, left) = self.note_members(&name, &set, true)?;
+            moved = Moved {
+                segments: moved.segments + 1,
+                entered: moved.entered + entered,
+                left: moved.left + left,
+            };
+        }
+        Ok(moved)
     }
 }
 
@@ -150,6 +221,12 @@ mod tests {
 
     use super::*;
 
+    fn known(changes: &[SegmentChange]) -> Known {
+        let mut known = Known::default();
+        known.take("x", changes).unwrap();
+        known
+    }
+
     proptest! {
         #[test]
         fn stays_are_what_was_seen_each_time(
@@ -158,10 +235,10 @@ mod tests {
             let mut changes: Vec<SegmentChange> = Vec::new();
             for (at, members) in (1_i64..).zip(&looks) {
                 let now: RoaringTreemap = members.iter().copied().collect();
-                let known = Known::of("x", &changes).unwrap();
-                let (entered, left) = (bytes(&(&now - &known.members)).unwrap(), bytes(&(&known.members - &now)).unwrap());
+                let before = known(&changes);
+                let (entered, left) = (bytes(&(&now - &before.members)).unwrap(), bytes(&(&before.members - &now)).unwrap());
                 changes.push(SegmentChange { at: Micros(at), entered, left });
-                prop_assert_eq!(&Known::of("x", &changes).unwrap().members, &now);
+                prop_assert_eq!(&known(&changes).members, &now);
             }
             let stays = stays("x", &changes).unwrap();
             for (at, members) in (1_i64..).zip(&looks) {

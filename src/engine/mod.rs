@@ -24,6 +24,8 @@ mod people_import;
 mod people_list;
 mod people_rows;
 mod people_statements;
+mod people_told;
+mod predefined;
 mod questions;
 pub(crate) mod rows;
 mod schedules;
@@ -43,11 +45,11 @@ use tokio::sync::Mutex;
 use crate::engine::computed::EngineComputed;
 use crate::engine::computed::Keeper;
 use crate::engine::keys::KeyRing;
+use crate::engine::membership::Memberships;
 use crate::engine::segments::EngineSegments;
 use crate::error::Result;
 use crate::export::Exports;
 use crate::export::Retries;
-use crate::ingest::FlushLimits;
 use crate::ingest::Ingester;
 use crate::ingest::Turn;
 use crate::ingest::Turns;
@@ -83,6 +85,7 @@ pub use ingest::RowFate;
 pub use keys::Key;
 pub use keys::Scope;
 pub use live::StoredEvent;
+pub use membership::Moved;
 pub use names::Names;
 pub use names::TableNames;
 pub use people::PERSONS_OF_A_BATCH;
@@ -93,6 +96,7 @@ pub use people_import::PeopleFile;
 pub use people_import::PeopleImport;
 pub use people_import::PeopleReport;
 pub use people_list::PersonsPage;
+pub use people_told::PersonForm;
 pub use rows::RowFormat;
 pub use rows::RowWriter;
 pub use segment_doors::SegmentInfo;
@@ -128,6 +132,7 @@ struct Inner {
     turns: Arc<Turns>,
     /// Takes events one by one.
     ingester: Ingester,
+    memberships: Memberships,
 }
 
 impl Engine {
@@ -158,7 +163,7 @@ impl Engine {
         let system = system::tables(&storage, &config);
         let exports = Exports::new(Arc::clone(&storage), config.thread_count(), Retries::default());
         let turns = Arc::new(Turns::default());
-        let limits = FlushLimits::default();
+        let limits = config.flush;
         let ingester = Ingester::new(Arc::clone(&storage), SystemClock::shared(), Arc::clone(&turns), limits);
         if storage.unflushed().events > 0 {
             ingester.look_after();
@@ -170,7 +175,18 @@ impl Engine {
         }
         let keys = KeyRing::default();
         let computed = Keeper::default();
-        let inner = Inner { config, storage, queries, system, keys, computed, exports, turns, ingester };
+        let inner = Inner {
+            config,
+            storage,
+            queries,
+            system,
+            keys,
+            computed,
+            exports,
+            turns,
+            ingester,
+            memberships: Memberships::default(),
+        };
         let engine = Self { inner: Arc::new(inner), session: Arc::default() };
         if !engine.config().read_only {
             engine.tell_of_people().await?;

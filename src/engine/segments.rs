@@ -22,6 +22,7 @@ use crate::engine::Engine;
 use crate::engine::Inner;
 use crate::engine::Rows;
 use crate::engine::answer::Table;
+use crate::engine::membership::Moved;
 use crate::error::Context;
 use crate::error::Error;
 use crate::error::Result;
@@ -145,6 +146,9 @@ impl Engine {
             return Err(Error::conflict(format!(
                 "there is a segment \"{name}\" already; CREATE OR REPLACE SEGMENT takes its place"
             )));
+        }
+        if let Some(before) = &before {
+            self.check_own(before)?;
         }
         let now = SystemClock.now();
         let mut row = SegmentRow {
@@ -279,30 +283,31 @@ impl Engine {
         Ok(())
     }
 
+    /// The live segments with their conditions.
+    pub(super) fn live_segments(&self) -> Result<Vec<(String, PersonsRequest)>> {
+        let mut live = Vec::new();
+        for row in self.storage().catalog().segments()? {
+            if let Kept::Live(request) = kept(&row.definition)? {
+                live.push((row.name, request));
+            }
+        }
+        Ok(live)
+    }
+
     /// Looks who is in a live segment, or in all of them, and notes who entered and left.
     async fn refresh_segments(&self, name: Option<&str>) -> Result<String> {
-        self.writable()?;
-        let mut rows = self.storage().catalog().segments()?;
+        let mut live = self.live_segments()?;
         if let Some(name) = name {
-            rows.retain(|row| row.name == name);
-            if rows.is_empty() {
-                return Err(self.no_segment(name));
+            live.retain(|(known, _)| known == name);
+            if live.is_empty() {
+                let there = self.storage().catalog().segment(name)?.is_some();
+                let fixed = || {
+                    Error::invalid(format!("the segment \"{name}\" is static: nobody enters or leaves it"))
+                };
+                return Err(if there { fixed() } else { self.no_segment(name) });
             }
         }
-        let session = self.session().await?;
-        let (mut refreshed, mut entered, mut left) = (0, 0, 0);
-        for row in rows {
-            if let Kept::Live(request) = kept(&row.definition)? {
-                let set = members(&request, &self.ground(&session)).await?;
-                let (more, fewer) = self.note_members(&row.name, &set, true)?;
-                (refreshed, entered, left) = (refreshed + 1, entered + more, left + fewer);
-            }
-        }
-        if let (Some(name), 0) = (name, refreshed) {
-            return Err(Error::invalid(format!(
-                "the segment \"{name}\" is static: nobody enters or leaves it"
-            )));
-        }
+        let Moved { segments: refreshed, entered, left } = self.look_at(live).await?;
         let segments = if refreshed == 1 { "segment" } else { "segments" };
         Ok(format!("{refreshed} live {segments} refreshed: {entered} persons entered, {left} left"))
     }
@@ -325,6 +330,9 @@ impl Engine {
     pub(super) fn drop_segment(&self, name: &str, if_exists: bool) -> Result<String> {
         self.writable()?;
         self.check_unused(name)?;
+        if let Some(row) = self.storage().catalog().segment(name)? {
+            self.check_own(&row)?;
+        }
         match (self.storage().catalog().drop_segment(name)?, if_exists) {
             (true, _) => Ok(format!("segment {name} dropped")),
             (false, true) => Ok(format!("there is no segment {name}")),

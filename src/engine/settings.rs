@@ -49,6 +49,8 @@ pub struct ServerSettings {
     pub queries: usize,
     /// How long requests that run may take to end when the server stops.
     pub shutdown_time: Duration,
+    /// How often live segments are looked at, for who entered and left; zero for never.
+    pub segments_time: Duration,
     /// Requests a second and key, 0 for any number.
     pub single_rate: u32,
     pub batch_rate: u32,
@@ -75,6 +77,7 @@ impl Default for ServerSettings {
             connections: 10_000,
             queries: 8,
             shutdown_time: Duration::from_secs(30),
+            segments_time: Duration::from_secs(60),
             single_rate: 0,
             batch_rate: 0,
             published_rates: false,
@@ -191,6 +194,16 @@ const SETTINGS: &[Setting] = &[
         read: |config, value| flag(value).map(|flag| config.server.json_log = flag),
     },
     Setting {
+        name: "server.segments_seconds",
+        words: "How often live segments are looked at, for who entered and left; 0 for only when somebody asks.",
+        example: "",
+        show: |config| Some(whole(config.server.segments_time.as_secs())),
+        read: |config, value| {
+            number(value, 0)
+                .map(|seconds: u32| config.server.segments_time = Duration::from_secs(seconds.into()))
+        },
+    },
+    Setting {
         name: "limits.request_bytes",
         words: "The most bytes of a request's body, unpacked; streams of events may be longer.",
         example: "",
@@ -252,6 +265,34 @@ const SETTINGS: &[Setting] = &[
         example: "",
         show: |config| Some(whole(config.server.shutdown_time.as_secs())),
         read: |config, value| seconds(value).map(|time| config.server.shutdown_time = time),
+    },
+    Setting {
+        name: "flush.seconds",
+        words: "How long an event may be in the log before it becomes a part of a file of the lake.",
+        example: "",
+        show: |config| Some(whole(config.flush.age.as_secs())),
+        read: |config, value| seconds(value).map(|time| config.flush.age = time),
+    },
+    Setting {
+        name: "flush.events",
+        words: "So many events in the log are worth files, however small and new they are.",
+        example: "",
+        show: |config| Some(count_value(config.flush.events)),
+        read: |config, value| number(value, 1).map(|events| config.flush.events = events),
+    },
+    Setting {
+        name: "flush.memory",
+        words: "So much memory of events in the log is worth files, however few and new they are.",
+        example: "",
+        show: |config| Some(count_value(config.flush.bytes)),
+        read: |config, value| size(value).map(|bytes| config.flush.bytes = whole_size(bytes)),
+    },
+    Setting {
+        name: "flush.most_memory",
+        words: "With so much memory of events in the log, senders wait until files are written.",
+        example: "",
+        show: |config| Some(count_value(config.flush.most_bytes)),
+        read: |config, value| size(value).map(|bytes| config.flush.most_bytes = whole_size(bytes)),
     },
     Setting {
         name: "exports.hours",
@@ -422,6 +463,10 @@ fn limit_value(limit: Option<i64>, unit: i64) -> Value {
 
 fn seconds(value: &Value) -> Result<Duration, String> {
     number(value, 1).map(Duration::from_secs)
+}
+
+fn whole_size(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 fn size(value: &Value) -> Result<u64, String> {

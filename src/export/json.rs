@@ -27,7 +27,7 @@ use crate::error::Result;
 use crate::export::moments;
 use crate::export::moments::Flows;
 use crate::ids::PersonId;
-use crate::person::Persons;
+use crate::person::ExternalIds;
 use crate::schema::Columns;
 use crate::schema::Definition;
 use crate::schema::EVENT_ID;
@@ -219,7 +219,7 @@ impl Part {
     }
 
     /// Appends one event and a line feed.
-    pub(crate) fn write(&self, row: usize, persons: &Persons, flows: &Flows, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, row: usize, persons: &ExternalIds, flows: &Flows, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.shape.head);
         write_text(self.event_ids.value(row), out);
         out.extend_from_slice(b",\"sessionId\":");
@@ -232,7 +232,7 @@ impl Part {
         out.extend_from_slice(b",\"personId\":\"");
         write_number(&person.0, out);
         out.extend_from_slice(b"\",\"externalPersonId\":");
-        match persons.external_id(person) {
+        match persons.get(person) {
             Some(external) => write_text(external, out),
             None => out.extend_from_slice(NULL),
         }

@@ -20,7 +20,7 @@ use crate::export::spill::Extent;
 use crate::export::spill::Room;
 use crate::export::spill::Spill;
 use crate::export::spill::Taken;
-use crate::person::Persons;
+use crate::person::ExternalIds;
 use crate::time::Day;
 use crate::time::MICROS_PER_DAY;
 
@@ -110,7 +110,7 @@ impl Lines {
 /// What lines need to know beside their columns.
 #[derive(Clone, Debug)]
 pub(crate) struct Known {
-    pub(crate) persons: Arc<Persons>,
+    pub(crate) persons: Arc<ExternalIds>,
     pub(crate) flows: Arc<Flows>,
 }
 

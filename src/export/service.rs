@@ -316,7 +316,7 @@ impl Exports {
         let snapshot = self.storage.snapshot().await?;
         let Some((number, at)) = row.merges else { return Ok(snapshot) };
         let Some(merges) = self.storage.catalog().merges_then(number, at)? else { return Ok(snapshot) };
-        let persons = Arc::new(snapshot.persons.merged_as(Aliases::of(merges))?);
+        let persons = Arc::new(snapshot.persons.merged_as(Aliases::of(merges)));
         Ok(Arc::new(Snapshot { persons, ..Snapshot::clone(&snapshot) }))
     }
 

@@ -53,7 +53,7 @@ use crate::export::run::Progress;
 use crate::export::run::PublishedFile;
 use crate::export::spill::Room;
 use crate::export::spill::Spill;
-use crate::person::Persons;
+use crate::person::ExternalIds;
 use crate::time::Micros;
 use crate::time::TimeRange;
 
@@ -98,7 +98,7 @@ pub(crate) struct Writer {
     stop: StopOnDrop,
     /// Nothing, unless rows are to be enriched.
     flows: Arc<Flows>,
-    persons: Arc<Persons>,
+    persons: Arc<ExternalIds>,
     room: Arc<Room>,
     tools: Arc<Tools>,
 }
@@ -117,7 +117,7 @@ impl Writer {
         let rows = files.iter().map(|file| file.file.rows).sum();
         let bytes = files.iter().map(|file| file.file.bytes).sum();
         let tools = Arc::new(Tools::of(job.request.level));
-        let persons = Arc::clone(job.snapshot.persons.all()?);
+        let persons = Arc::clone(job.snapshot.persons.external_ids()?);
         Ok(Self {
             persons,
             tools,

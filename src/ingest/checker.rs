@@ -76,13 +76,14 @@ impl Checked {
         self.events.len()
     }
 
-    /// The rows of persons that nobody knows and that may not be created.
-    pub fn strangers(&self) -> Vec<Rejection> {
+    /// The rows of persons that nobody knows and that may not be created: those with an id of ours, those with an
+    /// identifier that creates nobody, and without `create` all.
+    pub(crate) fn strangers(&self, create: bool) -> Vec<Rejection> {
         let stranger = |event: &&Accepted| match event.person {
             Doer::Known(_) => false,
             Doer::Claimed(place) => match &self.claims[place] {
                 Claim::Id(..) => true,
-                Claim::Named(identifier) => !identifier.kind.may_create(),
+                Claim::Named(identifier) => !(create && identifier.kind.may_create()),
             },
         };
         let told = |event: &Accepted| {

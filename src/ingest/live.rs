@@ -44,8 +44,6 @@ pub use tail::TailedEvent;
 pub use tail::Watcher;
 pub use upkeep::FlushLimits;
 
-/// Requests of so many bytes are checked by their callers: several at once, and nobody waits for them.
-const LARGE_BYTES: usize = 64 << 10;
 /// A group that has grown to so many bytes takes no further request.
 const GROUP_BYTES: usize = 8 << 20;
 
@@ -87,11 +85,20 @@ pub struct IngestOptions {
     pub source: Option<String>,
     /// The number of the first row, for a sender whose rows come in several calls.
     pub first_row: u64,
+    /// Nothing is stored if a row is refused, and the refused rows are told alone; they do not go into the quarantine.
+    /// A row whose id another event has keeps none of the others out: it is what a batch has that is sent again.
+    pub all_or_none: bool,
 }
 
 impl Default for IngestOptions {
     fn default() -> Self {
-        Self { check: CheckOptions::default(), create_persons: true, source: None, first_row: 1 }
+        Self {
+            check: CheckOptions::default(),
+            create_persons: true,
+            source: None,
+            first_row: 1,
+            all_or_none: false,
+        }
     }
 }
 
@@ -146,10 +153,13 @@ impl Ingester {
         self.upkeep.make_room().await?;
         let (answer, answered) = oneshot::channel();
         let mut request = Request::new(batch.lines, options, answer);
-        if request.bytes() >= LARGE_BYTES {
+        if request.is_checked_alone() {
             let storage = Arc::clone(&self.storage);
             let checking = tokio::task::spawn_blocking(move || request.checked(&storage));
             request = checking.await.internal(broken_off)??;
+            if let Some(refused) = request.refused() {
+                return Ok(refused);
+            }
         }
         self.queue(request)?;
         let report = answered.await.internal(broken_off)?;

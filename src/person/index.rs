@@ -126,12 +126,7 @@ impl Persons {
         &self.aliases
     }
 
-    /// The same persons as if nobody had been merged: with it events are read under the ids that they came with.
-    pub(crate) fn unmerged(&self) -> Self {
-        Self { aliases: Arc::default(), ..self.clone() }
-    }
-
-    /// The same persons, merged as these aliases say.
+    /// The same persons, merged as these aliases say; with none, events are read under the ids that they came with.
     pub(crate) fn merged_as(&self, aliases: Aliases) -> Self {
         let mut persons = self.clone();
         persons.aliases_mut().replace(aliases);

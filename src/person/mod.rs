@@ -1,6 +1,7 @@
 //! Who did it: identifiers, the persons that they stand for, and what is known of those.
 //!
-//! `index` and `segment` answer quickly whom an identifier means, for ingest; `alias` says who is one after merges.
+//! `index` and `segment` answer quickly whom an identifier means, for ingest; `external` knows only what persons are called
+//! outside, in less room; `alias` says who is one after merges.
 //! `attribute`, `custom` and `contact` hold the limits of values; `profile`, `write` and `happened` decide what a
 //! write makes of a person and which events tell of it. Nothing here reads or writes a file.
 
@@ -8,6 +9,7 @@ mod alias;
 mod attribute;
 mod contact;
 mod custom;
+mod external;
 mod format;
 mod happened;
 mod identifier;
@@ -25,6 +27,8 @@ pub use contact::Contact;
 pub use custom::CustomAttribute;
 pub use custom::CustomAttributes;
 pub use custom::CustomType;
+pub use external::ExternalIds;
+pub use external::Packed;
 pub use format::contacts;
 pub use happened::Happened;
 pub use happened::changes;

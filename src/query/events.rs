@@ -21,6 +21,7 @@ use datafusion::physical_plan::union::UnionExec;
 use futures::future::ready;
 
 use crate::query::Planned;
+use crate::query::Wanted;
 use crate::query::files::FileSet;
 use crate::query::files::Kept;
 use crate::query::files::LakeFile;
@@ -137,23 +138,12 @@ fn is_about_persons_and_days(condition: &Expr) -> bool {
 }
 
 impl EventsTable {
-    fn planned<'a>(
-        &'a self,
-        state: &'a dyn Session,
-        projection: Option<&'a Vec<usize>>,
-        filters: &'a [Expr],
-        limit: Option<usize>,
-    ) -> Planned<'a> {
-        Box::pin(ready(self.plan(state, projection, filters, limit)))
+    fn planned<'a>(&'a self, wanted: Wanted<'a>) -> Planned<'a> {
+        Box::pin(ready(self.plan(wanted)))
     }
 
-    fn plan(
-        &self,
-        state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
-        limit: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
+    fn plan(&self, wanted: Wanted<'_>) -> Result<Arc<dyn ExecutionPlan>> {
+        let Wanted { state, projection, filters, limit } = wanted;
         let conditions = filters.iter().map(|one| self.understand(one)).collect::<Result<Vec<_>>>()?;
         let known: Vec<Expr> = conditions.iter().map(|one| one.known.clone()).collect();
         let Kept { files, of, proven } = self.files.keep(&known)?;

@@ -55,6 +55,8 @@ pub use names::FunctionHelp;
 pub use names::Names;
 pub use names::TableNames;
 pub(crate) use planned::Planned;
+pub(crate) use planned::Wanted;
+pub(crate) use planned::constant_text;
 pub(crate) use planned::scan_by;
 pub use segments::Segments;
 pub use session::Progress;

@@ -30,6 +30,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use crate::error::Context;
 use crate::error::Result;
 use crate::query::Planned;
+use crate::query::Wanted;
 use crate::query::computed::ComputedColumns;
 use crate::query::computed::ComputedField;
 use crate::query::scan_by;
@@ -92,25 +93,19 @@ impl PersonsTable {
 }
 
 impl PersonsTable {
-    fn planned<'a>(
-        &'a self,
-        state: &'a dyn Session,
-        projection: Option<&'a Vec<usize>>,
-        filters: &'a [Expr],
-        _limit: Option<usize>,
-    ) -> Planned<'a> {
+    fn planned<'a>(&'a self, wanted: Wanted<'a>) -> Planned<'a> {
         Box::pin(async move {
             let snapshot = Arc::clone(&self.snapshot);
             let read = move || snapshot.people.chunks(snapshot.persons.all()?);
             let chunks = tokio::task::spawn_blocking(read).await;
             let chunks = chunks.map_err(|error| DataFusionError::External(Box::new(error)))?;
             let mut chunks = chunks.map_err(|error| DataFusionError::External(Box::new(error)))?;
-            if let Some(ids) = filters.iter().find_map(ids_of) {
+            if let Some(ids) = wanted.filters.iter().find_map(ids_of) {
                 chunks.retain(|chunk| ids.iter().any(|id| (chunk.ids.0.0..=chunk.ids.1.0).contains(id)));
             }
             // The stored columns are there; of the computed ones, those that are asked for.
             let stored = self.snapshot.people.schema().fields().len();
-            let mut projection: Vec<usize> = match projection {
+            let mut projection: Vec<usize> = match wanted.projection {
                 Some(places) => places.clone(),
                 None => (0..stored + self.fields.len()).collect(),
             };
@@ -126,7 +121,7 @@ impl PersonsTable {
                     widened.map_err(|error| DataFusionError::External(Box::new(error)))?
                 }
             };
-            let partitions = state.config().target_partitions().max(1);
+            let partitions = wanted.state.config().target_partitions().max(1);
             let share = chunks.len().div_ceil(partitions).max(1);
             let parts: Vec<Vec<RecordBatch>> = chunks
                 .chunks(share)

@@ -201,7 +201,7 @@ impl Scan<'_> {
                 Origin::File(name) => stored(name)?,
                 Origin::Path => stored(column.name())?,
                 Origin::ExternalPersonId => {
-                    let persons = self.lake.snapshot.persons.all();
+                    let persons = self.lake.snapshot.persons.external_ids();
                     let persons = persons.map_err(|error| DataFusionError::External(Box::new(error)))?;
                     call(
                         ScalarUDF::from(ExternalPersonId::new(Arc::clone(persons))),

@@ -28,6 +28,7 @@ use crate::server::fault::Cause;
 use crate::server::fault::Fault;
 use crate::server::rows::Line;
 use crate::server::rows::broken;
+use crate::server::rows::push_line;
 use crate::server::single::EVENT_BYTES;
 use crate::time::Clock;
 use crate::time::Micros;
@@ -59,29 +60,19 @@ pub(crate) async fn send(
     body::expect_json(&headers)?;
     let bytes = body::whole(&app.room, &headers, body, BATCH_BYTES.min(app.settings.request_bytes)).await?;
     let engine = app.engine.clone();
-    // Reading and checking thousands of events is work for a thread that nobody else waits for.
-    let checked = tokio::task::spawn_blocking(move || {
-        let rows = read(&engine, body::text(&bytes)?, SystemClock.now())?;
-        check(&engine, &rows)?;
-        Ok::<_, Fault>(rows)
-    });
-    let rows = checked.await.map_err(|_| Fault::new(Cause::Internal, "checking the batch broke off"))??;
-    let report = app.engine.ingest(IngestBatch::lines(rows.lines), IngestOptions::default()).await?;
+    // Reading thousands of events is work for a thread that nobody else waits for.
+    let reading = tokio::task::spawn_blocking(move || read(&engine, body::text(&bytes)?, SystemClock.now()));
+    let lines = reading.await.map_err(|_| Fault::new(Cause::Internal, "reading the batch broke off"))??;
+    let options = IngestOptions { all_or_none: true, ..IngestOptions::default() };
+    let report = app.engine.ingest(IngestBatch::lines(lines), options).await?;
     app.metrics.ingested("batch", &report);
-    // What was right a moment ago is refused only when a definition or a person has changed since. An id that is
-    // there already is what a repeated batch has.
+    // An id that is there already is what a repeated batch has.
     let refused = report.rows.iter().filter_map(|row| match &row.fate {
         Fate::Refused(refusal) if refusal.code != Code::EventConflict => Some((row.row, refusal.as_ref())),
         _ => None,
     });
     let errors: Vec<_> = refused.map(|(row, refusal)| of_refusal(row, refusal)).collect();
     if errors.is_empty() { Ok(StatusCode::ACCEPTED) } else { Err(Fault::batch(errors)) }
-}
-
-/// The rows of a batch, one line an item.
-#[derive(Debug, Default)]
-struct Rows {
-    lines: Vec<u8>,
 }
 
 fn error(index: i64, code: u32, message: impl Into<String>) -> Value {
@@ -92,8 +83,8 @@ fn whole(code: u32, message: impl Into<String>) -> Fault {
     Fault::batch(vec![error(-1, code, message)])
 }
 
-/// Reads the items by themselves; all that is wrong with any of them is told at once.
-fn read(engine: &Engine, text: &str, now: Micros) -> Result<Rows, Fault> {
+/// Reads the items by themselves, to one line each; all that is wrong with any of them is told at once.
+fn read(engine: &Engine, text: &str, now: Micros) -> Result<Vec<u8>, Fault> {
     const NEEDED: &str = "Request body must be a non-null array.";
     if text.trim().is_empty() {
         return Err(whole(NO_ARRAY, NEEDED));
@@ -116,7 +107,7 @@ fn read(engine: &Engine, text: &str, now: Micros) -> Result<Rows, Fault> {
         return Err(whole(EMPTY, "Request body must have at least one item."));
     }
     let registry = engine.registry();
-    let (mut rows, mut errors) = (Rows::default(), Vec::new());
+    let (mut lines, mut errors) = (Vec::with_capacity(text.len() + items.len()), Vec::new());
     for (index, text) in (0..).zip(items) {
         let item = Item::read(text, now);
         if !item.wrong.is_empty() {
@@ -134,26 +125,9 @@ fn read(engine: &Engine, text: &str, now: Micros) -> Result<Rows, Fault> {
             errors.push(error(index, STANDARD, message));
             continue;
         }
-        let line = Line {
-            definition: &item.definition,
-            event_id: item.event_id.as_deref(),
-            session_id: None,
-            person: (&item.kind, &item.id, &item.sender),
-            occurred: item.occurred,
-            properties: item.properties,
-        };
-        line.write(&mut rows.lines);
+        item.write(&mut lines);
     }
-    if errors.is_empty() { Ok(rows) } else { Err(Fault::batch(errors)) }
-}
-
-/// Refuses the batch if one of its rows would be refused.
-fn check(engine: &Engine, rows: &Rows) -> Result<(), Fault> {
-    let rejections = engine.check(&rows.lines)?;
-    if rejections.is_empty() {
-        return Ok(());
-    }
-    Err(Fault::batch(rejections.iter().map(|one| of_refusal(one.row, &one.refusal)).collect()))
+    if errors.is_empty() { Ok(lines) } else { Err(Fault::batch(errors)) }
 }
 
 /// What the engine refuses, in the codes of a batch. `row` counts from 1.
@@ -180,9 +154,66 @@ fn detail(property: &str, message: &str) -> Value {
     json!({"property": property, "message": message})
 }
 
+/// What an item may say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Field {
+    Definition,
+    EventId,
+    Occurred,
+    Properties,
+    Identifier,
+    Id,
+    Kind,
+    Sender,
+}
+
+impl Field {
+    const ALL: [(Self, &'static str); 8] = [
+        (Self::Definition, "definitionId"),
+        (Self::EventId, "eventId"),
+        (Self::Identifier, "identifier"),
+        (Self::Occurred, "occurredTime"),
+        (Self::Properties, "properties"),
+        (Self::Id, "identifier.id"),
+        (Self::Kind, "identifier.type"),
+        (Self::Sender, "identifier.sender"),
+    ];
+
+    /// The field that a key means, in the item itself or in its identifier.
+    fn of(prefix: &str, key: &str) -> Option<(Self, &'static str)> {
+        let named = |(_, name): &&(Self, &'static str)| {
+            name.strip_prefix(prefix).is_some_and(|rest| rest == key)
+                && (!prefix.is_empty() || !key.contains('.'))
+        };
+        Self::ALL.iter().find(named).copied()
+    }
+
+    fn is_text(self) -> bool {
+        !matches!(self, Self::Properties | Self::Identifier)
+    }
+}
+
+/// Fields, as bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Fields(u8);
+
+impl Fields {
+    /// Adds one; says whether it was there already.
+    fn add(&mut self, field: Field) -> bool {
+        let before = self.0;
+        self.0 |= 1 << field as u8;
+        self.0 == before
+    }
+
+    fn has(self, field: Field) -> bool {
+        self.0 & (1 << field as u8) != 0
+    }
+}
+
 /// One item as far as it can be read without a definition.
 #[derive(Debug, Default)]
 struct Item<'a> {
+    text: &'a str,
     definition: Cow<'a, str>,
     event_id: Option<Cow<'a, str>>,
     occurred: Micros,
@@ -190,28 +221,32 @@ struct Item<'a> {
     id: Cow<'a, str>,
     sender: Cow<'a, str>,
     properties: &'a str,
+    seen: Fields,
+    /// Those of them that are not null.
+    given: Fields,
+    /// It must be written anew: what it says is not what is stored.
+    changed: bool,
     /// The `details` of what is wrong with it.
     wrong: Vec<Value>,
 }
 
 impl<'a> Item<'a> {
     fn read(text: &'a str, now: Micros) -> Self {
-        let mut item = Self { properties: "null", ..Self::default() };
+        let mut item = Self { text, properties: "null", ..Self::default() };
         if text.len() as u64 > EVENT_BYTES {
             item.say("", &format!("Must have at most {EVENT_BYTES} bytes, found {}.", text.len()));
             return item;
         }
-        let mut given = Vec::new();
-        item.fields(text, "", &mut given);
-        for name in ["definitionId", "identifier", "occurredTime"] {
-            if !given.iter().any(|one| one == name) {
+        item.fields(text, "");
+        for (field, name) in Field::ALL {
+            let needed = matches!(field, Field::Definition | Field::Identifier | Field::Occurred);
+            if needed && !item.given.has(field) {
                 item.say(name, "Must not be null.");
             }
         }
-        if !item.wrong.is_empty() {
-            return item;
+        if item.wrong.is_empty() {
+            item.judge(now);
         }
-        item.judge(now);
         item
     }
 
@@ -219,58 +254,71 @@ impl<'a> Item<'a> {
         self.wrong.push(detail(property, message));
     }
 
-    /// Reads the fields of the item, or of its identifier; `given` gets the names of those that are not null.
-    fn fields(&mut self, text: &'a str, prefix: &str, given: &mut Vec<String>) {
+    /// Reads the fields of the item, or of its identifier.
+    fn fields(&mut self, text: &'a str, prefix: &str) {
         let mut scanner = Scanner::new(text, false);
         if !matches!(scanner.kind(), Ok(Kind::Object)) || scanner.object().is_err() {
             return self.say(prefix.trim_end_matches('.'), "Must be an object.");
         }
-        let (mut first, mut seen) = (true, Vec::new());
+        let mut first = true;
         // The text was read over once already, so nothing of it is broken.
         while let Ok(Some(key)) = scanner.key(&mut first) {
-            let name = format!("{prefix}{key}");
             let Ok(kind) = scanner.kind() else { return };
-            if seen.contains(&name) {
-                self.say(&name, "Must be given once.");
-            }
-            seen.push(name.clone());
-            if kind != Kind::Null {
-                given.push(name.clone());
-            }
-            let is_text = match name.as_str() {
-                "identifier" | "properties" => false,
-                "definitionId" | "eventId" | "occurredTime" | "identifier.id" | "identifier.type"
-                | "identifier.sender" => true,
-                _ => {
-                    self.say(&name, "Unknown property.");
-                    false
+            let Some((field, name)) = Field::of(prefix, &key) else {
+                self.say(&format!("{prefix}{key}"), "Unknown property.");
+                if scanner.skip().is_err() {
+                    return;
                 }
+                continue;
             };
-            if is_text && kind == Kind::Text {
+            if self.seen.add(field) {
+                self.say(name, "Must be given once.");
+            }
+            if kind == Kind::Null {
+                self.changed = true;
+            } else {
+                self.given.add(field);
+            }
+            if field.is_text() && kind == Kind::Text {
                 let Ok(value) = scanner.text() else { return };
-                match name.as_str() {
-                    "definitionId" => self.definition = value,
-                    "eventId" => self.event_id = Some(value),
-                    "occurredTime" => match parse_instant(&value, None) {
+                match field {
+                    Field::Definition => self.definition = value,
+                    Field::EventId => self.event_id = Some(value),
+                    Field::Occurred => match parse_instant(&value, None) {
                         Ok(moment) => self.occurred = moment,
-                        Err(fault) => self.say(&name, &format!("Must be an ISO 8601 time: {fault}.")),
+                        Err(fault) => self.say(name, &format!("Must be an ISO 8601 time: {fault}.")),
                     },
-                    "identifier.id" => self.id = value,
-                    "identifier.type" => self.kind = value,
+                    Field::Id => self.id = value,
+                    Field::Kind => self.kind = value,
                     _ => self.sender = value,
                 }
                 continue;
             }
             let Ok(value) = scanner.skip() else { return };
-            match (name.as_str(), kind) {
+            match (field, kind) {
                 (_, Kind::Null) => {}
-                ("identifier", _) => self.fields(value, "identifier.", given),
-                ("properties", Kind::Object) => self.properties = value,
-                ("properties", _) => self.say(&name, "Must be an object or null."),
-                _ if is_text => self.say(&name, "Must be a string."),
-                _ => {}
+                (Field::Identifier, _) => self.fields(value, "identifier."),
+                (Field::Properties, Kind::Object) => self.properties = value,
+                (Field::Properties, _) => self.say(name, "Must be an object or null."),
+                _ => self.say(name, "Must be a string."),
             }
         }
+    }
+
+    /// Adds the item as the line that the engine takes: as it stands, if that is what it is.
+    fn write(&self, lines: &mut Vec<u8>) {
+        if !self.changed {
+            return push_line(self.text, lines);
+        }
+        let line = Line {
+            definition: &self.definition,
+            event_id: self.event_id.as_deref(),
+            session_id: None,
+            person: (&self.kind, &self.id, &self.sender),
+            occurred: self.occurred,
+            properties: self.properties,
+        };
+        line.write(lines);
     }
 
     /// What can be said of the values without asking anybody.
@@ -291,13 +339,19 @@ impl<'a> Item<'a> {
             Ok(kind) if kind.needs_sender() && self.sender.is_empty() => {
                 self.say("identifier.sender", "Must not be empty for this type.");
             }
-            Ok(kind) if !kind.needs_sender() => self.sender = Cow::Borrowed(""),
+            Ok(kind) if !kind.needs_sender() && self.given.has(Field::Sender) => {
+                self.sender = Cow::Borrowed("");
+                self.changed = true;
+            }
             Ok(_) => {}
         }
         if self.occurred.0 < now.0 - BACK {
             self.say("occurredTime", "Must not be more than 30 days ago.");
         }
-        self.occurred = self.occurred.min(now);
+        if self.occurred > now {
+            self.occurred = now;
+            self.changed = true;
+        }
     }
 }
 
@@ -338,6 +392,35 @@ mod tests {
         assert_eq!(with(r#"{"id":"a","type":"PUSH"}"#), ["identifier.sender"]);
         assert_eq!(with(r#"{"id":"a"}"#), ["identifier.type"]);
         assert_eq!(with("null"), ["identifier"]);
+    }
+
+    #[test]
+    fn an_item_is_passed_on_as_it_stands_unless_something_else_is_stored() {
+        let line = |text: &str| {
+            let item = Item::read(text, NOW);
+            assert_eq!(item.wrong, Vec::<Value>::new(), "{text}");
+            let mut lines = Vec::new();
+            item.write(&mut lines);
+            String::from_utf8(lines).unwrap()
+        };
+        let plain = item(r#","eventId":"e","properties":{"a":[1,{"b":"c"}]}"#);
+        assert_eq!(line(&plain), format!("{plain}\n"));
+        assert_eq!(
+            line(&item(",\n\t\"eventId\":\"e\"\r\n")),
+            format!("{}\n", item(", \t\"eventId\":\"e\"  "))
+        );
+        let anew = |extra: &str, time: &str| {
+            format!(
+                r#"{{"definitionId":"a"{extra},"identifier":{{"type":"EMAIL","id":"x"}},"occurredTime":"{time}","properties":null}}"#
+            ) + "\n"
+        };
+        let given = "2025-06-15T10:00:00.000000Z";
+        assert_eq!(line(&item(r#","eventId":null,"properties":null"#)), anew("", given));
+        let later = item(r#","eventId":"e\"""#).replace("e\\\"", "e").replace("2025", "2035");
+        assert_eq!(line(&later), anew(r#","eventId":"e""#, &NOW.iso_micros().to_string()));
+        let with_sender = item("").replace("\"EMAIL\"", "\"EMAIL\",\"sender\":\"s\"");
+        assert_eq!(line(&with_sender), anew("", given));
+        assert_eq!(wrong(&item(r#","identifier.id":"x""#)), ["identifier.id"], "no path is a key");
     }
 
     #[test]

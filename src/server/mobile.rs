@@ -101,18 +101,13 @@ pub(crate) async fn events(
         }
     }
     known(&app, &device).await?;
-    if validate {
-        let wrong = app.engine.check(&rows)?.into_iter().find(|one| one.refusal.code != Code::EventConflict);
-        if let Some(wrong) = wrong {
-            return Err(invalid(wrong.refusal.message));
-        }
-    }
     store(&app, rows, validate).await
 }
 
 async fn store(app: &App, rows: Vec<u8>, validate: bool) -> Result<Response, Fault> {
     if !rows.is_empty() {
-        let report = app.engine.ingest(IngestBatch::lines(rows), IngestOptions::default()).await?;
+        let options = IngestOptions { all_or_none: validate, ..IngestOptions::default() };
+        let report = app.engine.ingest(IngestBatch::lines(rows), options).await?;
         app.metrics.ingested("mobile", &report);
         let wrong = report.rows.into_iter().find_map(|row| match row.fate {
             Fate::Refused(refusal) if refusal.code != Code::EventConflict => Some(refusal.message),

@@ -15,6 +15,7 @@ mod body;
 mod definitions;
 mod exports;
 mod fault;
+mod follow;
 mod health;
 mod keys;
 mod listen;
@@ -61,6 +62,7 @@ async fn run(engine: Engine) -> Result<()> {
     let settings = engine.config().server.clone();
     logs::start(&settings)?;
     engine.expect_events().await?;
+    engine.predefine_segments().await?;
     let tls = listen::tls(&settings)?;
     let listener = listen::bind(&settings.listen, "server.listen").await?;
     let address = address(&listener)?;
@@ -90,6 +92,7 @@ async fn run(engine: Engine) -> Result<()> {
         servers.spawn(postgres::serve(app, wire, tls.clone(), stop.clone()));
     }
     servers.spawn(exports::work(app.clone(), stop.clone()));
+    servers.spawn(follow::work(app.clone(), stop.clone()));
     servers.spawn(listen::serve(app.clone(), router, listener, tls, stop));
     let announced = engine.announce(&Door { url: inner_url.unwrap_or_else(|| url.clone()), token })?;
     let keys = if open { "no key needed on this machine" } else { "every request needs a key" };

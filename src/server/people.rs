@@ -34,6 +34,7 @@ use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
 
+use crate::engine::PersonForm;
 use crate::engine::PersonOp;
 use crate::engine::PersonsPage;
 use crate::engine::Scope;
@@ -69,7 +70,8 @@ pub(crate) async fn get(State(app): State<App>, caller: Caller, uri: Uri) -> Res
     if params.get("identifier").is_some() {
         let who = asked(&params)?;
         let found = app.engine.find_person(&who)?.ok_or_else(|| nobody(&who))?;
-        return Ok(body::json(StatusCode::OK, &found.to_json()));
+        let told = app.engine.people_json(&[found.id], PersonForm::ByChannel).await?;
+        return Ok(body::json(StatusCode::OK, told.first().unwrap_or(&Value::Null)));
     }
     let limit = params.number("limit")?.unwrap_or(LISTED);
     let page = params.number("page")?.unwrap_or(1);
@@ -95,7 +97,7 @@ pub(crate) async fn get(State(app): State<App>, caller: Caller, uri: Uri) -> Res
         fault if fault.cause == Cause::NotFound => Fault { cause: Cause::Invalid, ..fault }.of("filter"),
         fault => fault,
     })?;
-    let persons: Vec<Value> = app.engine.profiles(&ids)?.iter().flatten().map(|one| one.to_json()).collect();
+    let persons = app.engine.people_json(&ids, PersonForm::ByChannel).await?;
     let mut told = json!({"limit": limit, "page": page});
     if let Some(by) = params.get("orderBy") {
         told["orderBy"] = by.into();
@@ -241,8 +243,8 @@ async fn contact(
 async fn one(app: &App, caller: &Caller, op: PersonOp) -> Result<Response, Fault> {
     let verdict = done(app, caller, op).await?;
     let ids: Vec<_> = verdict.person().into_iter().collect();
-    let profile = app.engine.profiles(&ids)?.into_iter().flatten().next();
-    Ok(body::json(StatusCode::OK, &profile.map_or(Value::Null, |one| one.to_json())))
+    let told = app.engine.people_json(&ids, PersonForm::ByChannel).await?;
+    Ok(body::json(StatusCode::OK, told.first().unwrap_or(&Value::Null)))
 }
 
 async fn done(app: &App, caller: &Caller, op: PersonOp) -> Result<Verdict, Fault> {

@@ -1,9 +1,9 @@
 //! Events as the published endpoints give them, as the rows that the engine takes, and what its refusals mean to a caller.
 
 use std::borrow::Cow;
-use std::fmt::Write;
+use std::io::Write;
 
-use serde_json::Value;
+use memchr::memchr2;
 use serde_json::json;
 
 use crate::error::did_you_mean;
@@ -111,31 +111,41 @@ pub(crate) struct Line<'a> {
 impl Line<'_> {
     /// Adds the row and its line end.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        let mut text = String::with_capacity(self.properties.len() + 200);
-        let quoted = |text: &str| Value::from(text).to_string();
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{{\"definitionId\":{}", quoted(self.definition));
-        for (key, value) in [("eventId", self.event_id), ("sessionId", self.session_id)] {
-            if let Some(value) = value {
-                let _ = write!(text, ",\"{key}\":{}", quoted(value));
+        let (kind, id, sender) = self.person;
+        let texts = [
+            ("{\"definitionId\":", Some(self.definition)),
+            (",\"eventId\":", self.event_id),
+            (",\"sessionId\":", self.session_id),
+            (",\"identifier\":{\"type\":", Some(kind)),
+            (",\"id\":", Some(id)),
+            (",\"sender\":", Some(sender).filter(|sender| !sender.is_empty())),
+        ];
+        for (before, text) in texts {
+            if let Some(text) = text {
+                out.extend_from_slice(before.as_bytes());
+                // Writing to memory cannot fail.
+                let _ = serde_json::to_writer(&mut *out, text);
             }
         }
-        let (kind, id, sender) = self.person;
-        let _ = write!(text, ",\"identifier\":{{\"type\":{},\"id\":{}", quoted(kind), quoted(id));
-        if !sender.is_empty() {
-            let _ = write!(text, ",\"sender\":{}", quoted(sender));
-        }
-        let _ = write!(text, "}},\"occurredTime\":\"{}\",\"properties\":", self.occurred.iso_micros());
-        text.push_str(self.properties);
-        text.push('}');
-        push_line(&text, out);
+        let _ = write!(out, "}},\"occurredTime\":\"{}\",\"properties\":", self.occurred.iso_micros());
+        push_json(self.properties, out);
+        out.extend_from_slice(b"}\n");
     }
 }
 
 /// Adds JSON as one line. A line end in JSON is mere space: inside of strings none stands bare.
 pub(crate) fn push_line(json: &str, out: &mut Vec<u8>) {
-    out.extend(json.bytes().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
+    push_json(json, out);
     out.push(b'\n');
+}
+
+fn push_json(json: &str, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(json.as_bytes());
+    if memchr2(b'\n', b'\r', json.as_bytes()).is_some() {
+        let ends = out[start..].iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r'));
+        ends.for_each(|byte| *byte = b' ');
+    }
 }
 
 /// What a refusal of the engine is to whoever sent one event.

@@ -9,6 +9,7 @@ use axum::response::Response;
 use serde_json::Value;
 use serde_json::json;
 
+use crate::engine::PersonForm;
 use crate::engine::Scope;
 use crate::engine::SegmentInfo;
 use crate::error::Error;
@@ -110,8 +111,7 @@ pub(crate) async fn persons(
     let page = Page::of(&Params::of(uri.query()))?;
     let segment = app.engine.segment_of_id(number(id)?)?;
     let (ids, total) = app.engine.persons_of_segment(&segment.name, page.start(), page.size).await?;
-    let persons = app.engine.profiles(&ids)?;
-    let persons = persons.iter().flatten().map(|one| one.to_flat_json()).collect();
+    let persons = app.engine.people_json(&ids, PersonForm::Flat).await?;
     Ok(body::json(StatusCode::OK, &page.envelope(persons, total)))
 }
 

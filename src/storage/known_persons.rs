@@ -1,5 +1,5 @@
 //! `KnownPersons`: who was merged into whom, which every question needs, and everybody with their names, which few do:
-//! they are read from the catalog by whoever first asks for them.
+//! they are read from the catalog by whoever first asks for them. Who writes events out needs the external ids alone.
 //!
 //! Two million persons are a quarter of a gigabyte and take half a second. A funnel over them knows them by their
 //! numbers alone.
@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use crate::error::Result;
 use crate::ids::PersonId;
 use crate::person::Aliases;
+use crate::person::ExternalIds;
 use crate::person::Identifier;
 use crate::person::Person;
 use crate::person::Persons;
@@ -20,6 +21,7 @@ use crate::storage::catalog::Catalog;
 pub struct KnownPersons {
     aliases: Arc<Aliases>,
     all: OnceLock<Arc<Persons>>,
+    external: OnceLock<Arc<ExternalIds>>,
     /// Where they are read from; nowhere, if they are all there.
     catalog: Option<Arc<Catalog>>,
 }
@@ -27,7 +29,7 @@ pub struct KnownPersons {
 impl From<Persons> for KnownPersons {
     fn from(persons: Persons) -> Self {
         let aliases = Arc::clone(persons.aliases());
-        Self { aliases, all: OnceLock::from(Arc::new(persons)), catalog: None }
+        Self { aliases, all: OnceLock::from(Arc::new(persons)), ..Self::default() }
     }
 }
 
@@ -35,7 +37,7 @@ impl KnownPersons {
     /// Those of the catalog, unread but for the merges.
     pub(crate) fn of(catalog: &Arc<Catalog>) -> Result<Self> {
         let aliases = Arc::new(Aliases::of(catalog.merges_in_force()?));
-        Ok(Self { aliases, all: OnceLock::new(), catalog: Some(Arc::clone(catalog)) })
+        Ok(Self { aliases, catalog: Some(Arc::clone(catalog)), ..Self::default() })
     }
 
     /// Who was merged into whom.
@@ -57,24 +59,39 @@ impl KnownPersons {
             return Ok(all);
         }
         let read = match &self.catalog {
-            Some(catalog) => catalog.load_persons()?,
+            Some(catalog) => catalog.load_persons()?.merged_as(Aliases::clone(&self.aliases)),
             None => Persons::default(),
         };
         Ok(self.all.get_or_init(|| Arc::new(read)))
     }
 
-    /// The same persons as if nobody had been merged.
-    pub(crate) fn unmerged(&self) -> Result<Self> {
-        Ok(Self::from(self.all()?.unmerged()))
+    /// What everybody is called outside, read now if nobody has asked yet.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read; the next call tries again.
+    pub fn external_ids(&self) -> Result<&Arc<ExternalIds>> {
+        if let Some(external) = self.external.get() {
+            return Ok(external);
+        }
+        let read = match (self.all.get(), &self.catalog) {
+            (Some(all), _) => ExternalIds::Of(Arc::clone(all)),
+            (None, Some(catalog)) => catalog.load_external_ids(&self.aliases)?,
+            (None, None) => ExternalIds::default(),
+        };
+        Ok(self.external.get_or_init(|| Arc::new(read)))
     }
 
-    /// The same persons, merged as these aliases say.
-    pub(crate) fn merged_as(&self, aliases: Aliases) -> Result<Self> {
-        Ok(Self::from(self.all()?.merged_as(aliases)))
+    /// The same persons, merged as these aliases say; by default, as if nobody had been.
+    pub(crate) fn merged_as(&self, aliases: Aliases) -> Self {
+        match self.all.get() {
+            Some(all) => Self::from(all.merged_as(aliases)),
+            None => Self { aliases: Arc::new(aliases), catalog: self.catalog.clone(), ..Self::default() },
+        }
     }
 
     /// Adds persons that the catalog has already, so that nothing is to do while nobody has asked for them.
     pub(crate) fn add(&mut self, new: Vec<(Person, Vec<Identifier>)>) {
+        self.external.take();
         let Some(all) = self.all.get_mut() else { return };
         let persons: &mut Persons = Arc::make_mut(all);
         for (person, identifiers) in new {

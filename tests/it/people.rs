@@ -218,6 +218,12 @@ fn what_persons_did_is_computed_into_columns_that_follow_every_change() {
     store.sql("SELECT early FROM persons").fails(2);
     assert!(done("ACTIVATE COMPUTED ATTRIBUTE early").contains("1 person has a value"));
     assert_eq!(rows(&store, "SELECT early FROM persons"), "early\n3\n");
+    let bo: serde_json::Value = serde_json::from_str(&store.run(["people", "get", "bo"]).fine()).unwrap();
+    let computed = serde_json::json!({
+        "DECIMAL": {"spent": 2.2, "ofAVisit": 2.2 / 3.0},
+        "INTEGER": {"visits": 3, "laterOnes": 2, "fond": 5, "early": 3},
+    });
+    assert_eq!(bo["computedAttributes"], computed);
 }
 
 #[test]

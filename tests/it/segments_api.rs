@@ -58,7 +58,7 @@ fn a_segment_lives_from_its_making_to_its_end() {
     let listed = value(&server.get(&format!("{AT}?sort=name,DESC&size=10")).fine());
     let names: Vec<_> =
         listed["results"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["seated", "All"]);
+    assert_eq!(names, ["seated", "Inactive Mobile Users", "All", "Active Mobile Users"]);
     assert!(listed["results"][0]["statement"].as_str().unwrap().contains("DID seatReserved"));
     let gone = server.ask("DELETE", &at, &[], "");
     assert_eq!((gone.status, gone.body.as_str()), (204, ""));
@@ -66,6 +66,60 @@ fn a_segment_lives_from_its_making_to_its_end() {
     // A number is never given again.
     let again = value(&server.post(AT, other).fine());
     assert!(again["id"].as_i64().unwrap() > id);
+}
+
+#[test]
+fn predefined_segments_follow_launches_and_stay_as_they_are() {
+    let store = Store::with_seats();
+    let seats: String = ["a", "b"].iter().map(|who| seat(who, who, "2026-06-01T10:00:00Z", "{}")).collect();
+    store.import("seed", &seats).fine();
+    let server = Server::start(&store);
+    let persons = |name: &str| {
+        let listed = value(&server.get(AT).fine());
+        let one =
+            listed["results"].as_array().unwrap().iter().find(|one| one["name"] == name).unwrap().clone();
+        let persons = value(&server.get(&format!("{AT}/{}/persons", one["id"])).fine());
+        let names =
+            persons["results"].as_array().unwrap().iter().map(|one| one["externalId"].as_str().unwrap());
+        (one["id"].as_i64().unwrap(), names.map(str::to_owned).collect::<Vec<_>>())
+    };
+    assert_eq!(persons("Active Mobile Users").1, Vec::<String>::new());
+    let launch = r#"{"definitionId":"appLaunched","identifier":{"id":"b","type":"EXTERNAL_ID"},"occurredTime":"NOW","properties":{}}"#;
+    let now = server.sql("SELECT to_char(now(), '%Y-%m-%dT%H:%M:%SZ') AS at").fine();
+    server.post("/v1/events", &launch.replace("NOW", value(&now)["at"].as_str().unwrap())).fine();
+    let (active, who) = persons("Active Mobile Users");
+    assert_eq!(who, ["b"]);
+    assert_eq!(persons("Inactive Mobile Users").1, ["a"]);
+    let at = format!("{AT}/{active}");
+    assert!(server.ask("DELETE", &at, &[], "").fails(400).contains("predefined"));
+    let other = r#"{"name":"Active Mobile Users","query":{"externalId":"a"}}"#;
+    assert!(put(&server, &at, other).fails(400).contains("predefined"));
+    let refused = server.sql("DROP SEGMENT \"Active Mobile Users\"");
+    assert!(format!("{refused:?}").contains("predefined"), "{refused:?}");
+    // A segment of one's own may be made of them.
+    server
+        .sql("CREATE SEGMENT both AS PERSONS WHERE IN SEGMENT \"Active Mobile Users\" AND DID seatReserved")
+        .fine();
+    assert_eq!(persons("both").1, ["b"]);
+}
+
+#[test]
+fn a_server_sees_by_itself_who_enters_a_segment() {
+    let store = Store::with_seats();
+    store.file("milepost.toml", "[server]\nsegments_seconds = 1\n");
+    let settings = store.path("milepost.toml");
+    let server = Server::start_with(&store, &["--config", settings.to_str().unwrap()]);
+    server.sql("CREATE SEGMENT seated AS PERSONS WHERE DID seatReserved").fine();
+    let stays =
+        "SELECT personId, left IS NULL AS inside FROM system.segment_members WHERE segment = 'seated'";
+    assert_eq!(server.sql(stays).fine(), "");
+    server.post("/v1/events", &seat("e", "a", "2026-06-01T10:00:00Z", "{}")).fine();
+    let began = std::time::Instant::now();
+    while server.sql(stays).fine().is_empty() {
+        assert!(began.elapsed().as_secs() < 60, "nobody looked");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    assert_eq!(value(&server.sql(stays).fine()), serde_json::json!({"personId": 1, "inside": true}));
 }
 
 #[test]

@@ -30,6 +30,7 @@ use crate::analysis::events::in_condition;
 use crate::error::Context;
 use crate::error::Result;
 use crate::ids::PersonId;
+use crate::person::Aliases;
 use crate::quote::quoted;
 use crate::sequence::tally::Dated;
 use crate::sequence::tally::Decimal;
@@ -289,7 +290,7 @@ async fn read_files(
     let table = TableFiles { definition: Arc::clone(&table.definition), files };
     let snapshot = Arc::new(Snapshot {
         registry: Arc::clone(&over.snapshot.registry),
-        persons: Arc::new(over.snapshot.persons.unmerged()?),
+        persons: Arc::new(over.snapshot.persons.merged_as(Aliases::default())),
         people: People::default(),
         tables: BTreeMap::from([(wanted.events.event.clone(), Arc::new(table))]),
         index: Arc::clone(&over.snapshot.index),

@@ -8,8 +8,6 @@ use datafusion::catalog::TableFunctionArgs;
 use datafusion::catalog::TableFunctionImpl;
 use datafusion::catalog::TableProvider;
 use datafusion::common::Result;
-use datafusion::common::internal_err;
-use datafusion::execution::SessionState;
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::TableType;
 use datafusion::physical_plan::ExecutionPlan;
@@ -26,6 +24,8 @@ use crate::analysis::hits::projected;
 use crate::analysis::persons::PersonsExec;
 use crate::error::Error;
 use crate::query::Planned;
+use crate::query::Wanted;
+use crate::query::constant_text;
 use crate::query::scan_by;
 
 /// The name of the table function.
@@ -37,11 +37,7 @@ pub(crate) struct FunnelFunction;
 
 impl TableFunctionImpl for FunnelFunction {
     fn call_with_args(&self, args: TableFunctionArgs<'_, '_>) -> Result<Arc<dyn TableProvider>> {
-        let text = match args.exprs() {
-            [Expr::Literal(value, _)] => value.try_as_str().flatten(),
-            _ => None,
-        };
-        let Some(text) = text else {
+        let Some(text) = constant_text(args.exprs()) else {
             let message =
                 "funnel(…) takes one constant text: a funnel as JSON; FUNNEL a, b WITHIN 7 DAYS is shorter";
             return Err(external(Error::invalid(message)));
@@ -62,24 +58,19 @@ struct FunnelTable {
 }
 
 impl FunnelTable {
-    fn planned<'a>(
-        &'a self,
-        state: &'a dyn Session,
-        projection: Option<&'a Vec<usize>>,
-        _filters: &'a [Expr],
-        _limit: Option<usize>,
-    ) -> Planned<'a> {
+    fn planned<'a>(&'a self, wanted: Wanted<'a>) -> Planned<'a> {
         Box::pin(async move {
-            let Some(state) = state.as_any().downcast_ref::<SessionState>() else {
-                return internal_err!("a funnel is asked in a session");
-            };
+            let state = wanted.session()?;
             let read = self.request.read().map_err(external)?;
             if FunnelExec::answers(&self.request)
                 && let Some(hits) = indexed::plan(&self.request, &read, state).await?
             {
                 let (request, schema) = (self.request.clone(), Arc::clone(&self.schema));
                 let question = FunnelQuestion { request, read, places: Places::default(), schema };
-                return projected(Arc::new(FunnelExec::indexed(Arc::new(question), hits, state)), projection);
+                return projected(
+                    Arc::new(FunnelExec::indexed(Arc::new(question), hits, state)),
+                    wanted.projection,
+                );
             }
             let (events, places) = plan::plan(&self.request, &read, state).await.map_err(external)?;
             let hits = Box::pin(state.create_physical_plan(&events)).await?;
@@ -95,7 +86,7 @@ impl FunnelTable {
             } else {
                 Arc::new(PersonsExec::new(question, hits))
             };
-            projected(exec, projection)
+            projected(exec, wanted.projection)
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Who did something and when, from the indexes beside the files: no rows are read where a condition says nothing more.
+//! Who did something and how often, from the indexes beside the files: no rows are read where a condition says nothing more.
 
 use std::sync::Arc;
 
@@ -21,11 +21,9 @@ use crate::time::Micros;
 /// What is handed over of the events of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Each {
-    /// Every event: who did it.
-    Event,
-    /// Every event: who, and when.
-    Time,
-    /// Everybody, at least once; the time says nothing.
+    /// Who did it, and how often.
+    Count,
+    /// Everybody, at least once; the number says nothing.
     Person,
 }
 
@@ -35,7 +33,7 @@ pub(super) async fn fold<S: Send + 'static>(
     (events, range): (&Events, (Option<Micros>, Option<Micros>)),
     each: Each,
     new: impl Fn() -> S,
-    take: impl Fn(&mut S, i64, i64) + Send + Sync + 'static,
+    take: impl Fn(&mut S, i64, u32) + Send + Sync + 'static,
     bytes: impl Fn(&S) -> usize + Send + Sync + 'static,
 ) -> Result<Option<All<S>>> {
     let kind = Kind { events, from: range.0, to: range.1, value: None };
@@ -51,7 +49,7 @@ pub(super) async fn fold<S: Send + 'static>(
         let memory = MemoryConsumer::new("segment").register(&pool);
         running.spawn(async move {
             while let Some(at) = places.next(files.count()) {
-                if !read(&files, at, each, |person, time| take(&mut state, person, time)).await? {
+                if !read(&files, at, each, |person, count| take(&mut state, person, count)).await? {
                     return Ok((None, memory));
                 }
                 memory.try_resize(bytes(&state))?;
@@ -69,10 +67,10 @@ async fn read(
     files: &IndexedEvents,
     at: usize,
     each: Each,
-    mut on: impl FnMut(i64, i64),
+    mut on: impl FnMut(i64, u32),
 ) -> datafusion::common::Result<bool> {
     match each {
         Each::Person => files.visit_persons(at, |person| on(person, 0)).await,
-        Each::Event | Each::Time => files.visit(at, |_| true, |person, time, _| on(person, time)).await,
+        Each::Count => files.visit_counts(at, on).await,
     }
 }

@@ -10,6 +10,7 @@ use crate::export::testing::definition;
 use crate::export::testing::with_list;
 use crate::ids::PersonId;
 use crate::person::Person;
+use crate::person::Persons;
 use crate::schema::Category;
 use crate::value::ScalarType;
 
@@ -26,6 +27,7 @@ fn lines(definition: &Definition, moments: bool, events: &[Event]) -> Vec<String
     let mut persons = Persons::default();
     let person = Person { id: PersonId(1), external_id: Some("crm \"1\"".to_owned()), created: Micros(0) };
     persons.add(person, []);
+    let persons = ExternalIds::from(persons);
     let mut out = Vec::new();
     for part in decode(file, &shape) {
         for row in 0..part.rows() {
@@ -226,7 +228,7 @@ fn a_property_that_is_younger_than_the_file_is_null() {
     writer.close().unwrap();
     let parts = decode(file, &Arc::new(RowShape::of(&new, false)));
     let mut out = Vec::new();
-    parts[0].write(0, &Persons::default(), &Flows::default(), &mut out);
+    parts[0].write(0, &ExternalIds::default(), &Flows::default(), &mut out);
     assert!(String::from_utf8(out).unwrap().ends_with(",\"a\":\"x\",\"b\":null}\n"));
 }
 

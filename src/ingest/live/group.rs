@@ -34,6 +34,9 @@ use crate::storage::event_ids::Verdict;
 use crate::time::Micros;
 use crate::time::SharedClock;
 
+/// Requests of so many bytes are checked by their callers: several at once, and nobody waits for them.
+pub(super) const LARGE_BYTES: usize = 64 << 10;
+
 /// Rows of one caller, and the way back to it.
 #[derive(Debug)]
 pub(super) struct Request {
@@ -58,6 +61,24 @@ impl Request {
 
     pub(super) fn bytes(&self) -> usize {
         self.lines.len()
+    }
+
+    /// Whether its rows are to be checked before it joins a group.
+    pub(super) fn is_checked_alone(&self) -> bool {
+        self.bytes() >= LARGE_BYTES || self.options.all_or_none
+    }
+
+    /// What is told if a checked request is refused as a whole.
+    pub(super) fn refused(&mut self) -> Option<IngestReport> {
+        let checked = self.checked.as_mut().filter(|_| self.options.all_or_none)?;
+        let mut rejections = checked.strangers(self.options.create_persons);
+        rejections.append(&mut checked.rejections);
+        rejections.sort_by_key(|rejection| rejection.row);
+        let mut report = IngestReport::default();
+        for rejection in rejections {
+            report.push(rejection.row, Fate::Refused(rejection.refusal));
+        }
+        (report.refused > 0).then_some(report)
     }
 
     /// The request with its rows checked by themselves.

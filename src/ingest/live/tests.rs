@@ -10,6 +10,7 @@ use object_store::path::Path;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tempfile::TempDir;
 
+use super::group::LARGE_BYTES;
 use super::*;
 use crate::error::Kind;
 use crate::ids::PersonId;
@@ -29,6 +30,8 @@ use crate::time::StoppedClock;
 use crate::value::ScalarType;
 
 mod disk_full;
+
+const MICROS_PER_DAY: i64 = 86_400_000_000;
 
 fn clock() -> SharedClock {
     Arc::new(StoppedClock::at(Micros(1_780_000_000_000_000)))
@@ -361,6 +364,94 @@ async fn the_log_comes_into_the_lake_by_itself_and_into_few_files() {
     let by_day = snapshot.tables["visit"].files.chunk_by(|a, b| a.day == b.day);
     // Thirty flushes have come to each day; a compaction may still be due or at work.
     assert!(by_day.clone().all(|files| files.len() < 20), "{:?}", by_day.map(<[_]>::len).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_or_none_stores_nothing_beside_a_refused_row_and_keeps_none_of_it() {
+    let dir = TempDir::new().unwrap();
+    let (storage, ingester) = open(&dir).await;
+    send(&ingester, &visit("taken", "x", 1)).await;
+    let together = IngestOptions { all_or_none: true, ..IngestOptions::default() };
+    let strict = IngestOptions { create_persons: false, ..together.clone() };
+    let id = visit("b", "x", 2).replace("\"externalPersonId\":\"x\"", "\"personId\":77");
+    let wrong = visit("b", "x", 2).replace("\"n\"", "\"m\"");
+    for (options, row, code) in [
+        (&together, wrong, Code::UnknownProperty),
+        (&together, id, Code::UnknownPerson),
+        (&strict, visit("b", "nobody", 2), Code::UnknownPerson),
+    ] {
+        let lines = format!("{}{row}{}", visit("a", "x", 3), visit("c", "x", 4));
+        let report = ingester.ingest(IngestBatch::lines(lines), options.clone()).await.unwrap();
+        assert_eq!((report.stored, report.refused), (0, 1), "{report:?}");
+        let Fate::Refused(refusal) = &report.rows[0].fate else { panic!("{report:?}") };
+        assert_eq!((report.rows[0].row, refusal.code), (2, code));
+    }
+    assert_eq!(shown(&storage, "visit").await.len(), 1);
+    assert!(storage.catalog().rejected(0, 10).unwrap().is_empty());
+    // What another event's id keeps out keeps nothing else out, and sent again all are there.
+    let lines = format!("{}{}{}", visit("a", "x", 3), visit("taken", "x", 2), visit("c", "new", 4));
+    for (stored, duplicates) in [(2, 0), (0, 2)] {
+        let report = ingester.ingest(IngestBatch::lines(lines.clone()), together.clone()).await.unwrap();
+        assert_eq!((report.stored, report.duplicates, report.refused), (stored, duplicates, 1), "{report:?}");
+    }
+    assert_eq!(shown(&storage, "visit").await.len(), 3);
+}
+
+/// A few events of each definition every hour, flushed each time, as one who has little to tell sends them.
+async fn small_flushes(days: i64, definitions: u64, flushes: i64) {
+    let dir = TempDir::new().unwrap();
+    let (storage, _) = open(&dir).await;
+    let id = |nth: u64| format!("small{nth}");
+    let small = |nth: u64| {
+        Definition::external(
+            id(nth).parse().unwrap(),
+            id(nth),
+            vec![Property::scalar("n", ScalarType::Numeric)],
+        )
+    };
+    storage.define((0..definitions).map(small)).unwrap();
+    let limits = FlushLimits { events: usize::try_from(3 * definitions).unwrap(), ..FlushLimits::default() };
+    let ingester = Ingester::new(Arc::clone(&storage), clock(), Arc::default(), limits);
+    let first = 1_770_000_000_000_000_i64 / MICROS_PER_DAY * MICROS_PER_DAY;
+    for flush in 0..days * flushes {
+        let at = Micros(first + flush * (MICROS_PER_DAY / flushes)).iso_millis();
+        let mut lines = String::new();
+        for (nth, n) in (0..definitions).flat_map(|nth| (0..3).map(move |n| (nth, n))) {
+            let event = id(nth);
+            let row = format!(
+                "{{\"definitionId\":\"{event}\",\"eventId\":\"{nth}-{flush}-{n}\",\"externalPersonId\":\"p{n}\","
+            );
+            writeln!(lines, "{row}\"occurredTime\":\"{at}\",\"properties\":{{\"n\":{n}}}}}").unwrap();
+        }
+        assert_eq!(send(&ingester, &lines).await.stored, 3 * definitions);
+        until(|| storage.unflushed().events == 0).await;
+    }
+    drop(ingester);
+    let snapshot = storage.snapshot().await.unwrap();
+    let mut partitions = 0;
+    for nth in 0..definitions {
+        let files = &snapshot.tables[&id(nth)].files;
+        let rows: u64 = files.iter().map(|file| file.rows).sum();
+        assert_eq!(i64::try_from(rows).unwrap(), 3 * days * flushes);
+        for of_day in files.chunk_by(|a, b| a.day == b.day) {
+            partitions += 1;
+            // The last day's compaction may have been due or at work.
+            let last = of_day[0].day == files.last().unwrap().day;
+            assert!(last || of_day.len() < 8, "{} files of one day", of_day.len());
+        }
+    }
+    assert_eq!(partitions, days * i64::try_from(definitions).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn small_flushes_leave_few_files_a_day() {
+    small_flushes(2, 3, 12).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes many minutes: a quarter of a year"]
+async fn ninety_days_of_small_flushes_of_sixty_definitions_leave_few_files_a_day() {
+    small_flushes(90, 60, 24).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

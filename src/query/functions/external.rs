@@ -17,17 +17,17 @@ use datafusion::logical_expr::Signature;
 use datafusion::logical_expr::Volatility;
 
 use crate::ids::PersonId;
-use crate::person::Persons;
+use crate::person::ExternalIds;
 
 /// `externalPersonId(personId)`: NULL for a person without an external id.
 #[derive(Debug)]
 pub(crate) struct ExternalPersonId {
-    persons: Arc<Persons>,
+    persons: Arc<ExternalIds>,
     signature: Signature,
 }
 
 impl ExternalPersonId {
-    pub(crate) fn new(persons: Arc<Persons>) -> Self {
+    pub(crate) fn new(persons: Arc<ExternalIds>) -> Self {
         Self { persons, signature: Signature::exact(vec![DataType::Int64], Volatility::Immutable) }
     }
 }
@@ -70,7 +70,7 @@ impl ScalarUDFImpl for ExternalPersonId {
             let name = id.and_then(|id| match last {
                 Some((same, name)) if same == id => name,
                 _ => {
-                    let name = self.persons.external_id(PersonId(id));
+                    let name = self.persons.get(PersonId(id));
                     last = Some((id, name));
                     name
                 }

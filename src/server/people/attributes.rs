@@ -9,6 +9,7 @@ use axum::response::Response;
 use serde_json::Value;
 use serde_json::json;
 
+use crate::engine::PersonForm;
 use crate::engine::Scope;
 use crate::engine::Verdict;
 use crate::person::CustomAttribute;
@@ -100,8 +101,8 @@ pub(crate) async fn append(
         Verdict::Refused(faults) => Err(faulty(&faults)),
         verdict => {
             let ids: Vec<_> = verdict.person().into_iter().collect();
-            let profile = app.engine.profiles(&ids)?.into_iter().flatten().next();
-            Ok(body::json(StatusCode::OK, &profile.map_or(Value::Null, |one| one.to_json())))
+            let told = app.engine.people_json(&ids, PersonForm::ByChannel).await?;
+            Ok(body::json(StatusCode::OK, told.first().unwrap_or(&Value::Null)))
         }
     }
 }

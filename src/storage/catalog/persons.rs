@@ -9,8 +9,10 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::ids::PersonId;
 use crate::person::Aliases;
+use crate::person::ExternalIds;
 use crate::person::Identifier;
 use crate::person::IdentifierType;
+use crate::person::Packed;
 use crate::person::Person;
 use crate::person::Persons;
 use crate::storage::catalog::Catalog;
@@ -58,6 +60,24 @@ impl Catalog {
                 persons.aliases_mut().show(id, Some(name.as_str()).filter(|name| !name.is_empty()));
             }
             Ok(persons)
+        })
+    }
+
+    /// What every person is called outside, merged as these aliases say.
+    pub fn load_external_ids(&self, aliases: &Aliases) -> Result<ExternalIds> {
+        self.read("load external ids from", |tx| {
+            let mut packed = Packed::new(aliases.clone());
+            let sql =
+                "SELECT id, CASE WHEN deleted_at IS NULL THEN external_id END, shown_external FROM persons
+                       ORDER BY id";
+            let mut statement = tx.prepare(sql)?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let shown = row.get_ref(2)?.as_str_or_null()?;
+                let shown = shown.map(|name| Some(name).filter(|name| !name.is_empty()));
+                packed.push(PersonId(row.get(0)?), row.get_ref(1)?.as_str_or_null()?, shown);
+            }
+            Ok(ExternalIds::from(packed))
         })
     }
 }

@@ -45,12 +45,26 @@ pub struct SegmentChange {
 impl Catalog {
     /// The changes of a segment in order.
     pub fn segment_changes(&self, name: &str) -> Result<Vec<SegmentChange>> {
+        self.segment_changes_after(name, None).map(|(_, changes)| changes)
+    }
+
+    /// How many changes of a segment there are up to a time, and those after it, in order.
+    pub fn segment_changes_after(
+        &self,
+        name: &str,
+        after: Option<Micros>,
+    ) -> Result<(u64, Vec<SegmentChange>)> {
         self.read("read the changes of a segment of", |tx| {
-            let sql = "SELECT at, entered, left FROM segment_changes WHERE name = ?1 ORDER BY at";
+            let after = after.map_or(i64::MIN, |after| after.0);
+            let sql = "SELECT count(*) FROM segment_changes WHERE name = ?1 AND at <= ?2";
+            let before = tx.query_row(sql, params![name, after], |row| row.get(0))?;
+            let sql = "SELECT at, entered, left FROM segment_changes WHERE name = ?1 AND at > ?2 ORDER BY at";
             let change = |row: &rusqlite::Row<'_>| {
                 Ok(SegmentChange { at: Micros(row.get(0)?), entered: row.get(1)?, left: row.get(2)? })
             };
-            tx.prepare(sql)?.query_map([name], change)?.collect()
+            let changes =
+                tx.prepare(sql)?.query_map(params![name, after], change)?.collect::<Result<_, _>>()?;
+            Ok((before, changes))
         })
     }
 

@@ -115,7 +115,7 @@ proptest! {
     }
 
     #[test]
-    fn it_is_known_of_each_person_whether_there_is_a_second_event(
+    fn it_is_known_of_each_person_how_many_events_there_are(
         counts in prop::collection::vec(1_usize..70, 1..200),
         asked in any::<u64>(),
     ) {
@@ -126,6 +126,9 @@ proptest! {
         for (nth, count) in counts.iter().enumerate().filter(|(nth, _)| asked >> (nth % 64) & 1 == 1) {
             prop_assert_eq!(repeats.again(nth), *count > 1, "person {}", nth);
         }
+        let mut counted = Vec::new();
+        sidecar.events().counts(|nth, count| counted.push((nth, count)));
+        prop_assert_eq!(counted, counts.into_iter().enumerate().collect::<Vec<_>>());
     }
 
     #[test]
