@@ -27,6 +27,7 @@ mod repl;
 mod sql;
 mod tail;
 mod terminal;
+mod threads;
 mod tokens;
 
 pub use args::Args;
@@ -87,6 +88,10 @@ fn begin(args: Args, serve: Serve) -> Result<Outcome> {
     builder.enable_all();
     if let Some(threads) = config.threads {
         builder.worker_threads(threads);
+    }
+    if matches!(args.command, Some(Command::Serve(_))) {
+        // The server answers questions on threads of its own, which do not give way.
+        builder.on_thread_start(threads::give_way);
     }
     let runtime = builder.build().unavailable(|| "could not start threads".to_owned())?;
     let outcome = runtime.block_on(dispatch(args.command, config, serve, &Terminal::detect()));

@@ -16,8 +16,11 @@ use arrow::record_batch::RecordBatch;
 use futures::Stream;
 use futures::StreamExt;
 use futures::TryStreamExt;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use crate::error::Context as _;
+use crate::error::Error;
 use crate::error::Result;
 
 /// What came of a statement.
@@ -27,6 +30,20 @@ pub enum Answer {
     /// One line for people.
     Done(String),
 }
+
+impl Answer {
+    /// The answer with [`Rows::ahead`].
+    #[must_use]
+    pub fn ahead(self) -> Self {
+        match self {
+            Self::Rows(rows) => Self::Rows(rows.ahead()),
+            done @ Self::Done(_) => done,
+        }
+    }
+}
+
+/// Batches that are found before somebody takes them, at most.
+const BATCHES_AHEAD: usize = 2;
 
 /// Rows as a stream of batches. Dropping it stops the question.
 pub struct Rows {
@@ -45,6 +62,35 @@ impl Rows {
     /// Rows that are all there already.
     pub(crate) fn of(batch: RecordBatch) -> Self {
         Self::new(batch.schema(), futures::stream::once(std::future::ready(Ok(batch))))
+    }
+
+    /// The same rows, found by a task of the runtime that this is called on, a few batches ahead of whoever takes them.
+    #[must_use]
+    pub fn ahead(mut self) -> Self {
+        let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
+        let schema = self.schema();
+        let mut finding = JoinSet::new();
+        finding.spawn(async move {
+            while let Some(batch) = self.batches.next().await {
+                if sender.send(batch).await.is_err() {
+                    return;
+                }
+            }
+        });
+        // The task is dropped with the rows, which stops it. One that broke off must not look like one that is done.
+        let found = futures::stream::unfold(Some((receiver, finding)), |state| async {
+            let (mut receiver, mut finding) = state?;
+            match receiver.recv().await {
+                Some(batch) => Some((batch, Some((receiver, finding)))),
+                None => match finding.join_next().await {
+                    Some(Err(error)) => {
+                        Some((Err(Error::internal("an answer broke off").with_source(error)), None))
+                    }
+                    _ => None,
+                },
+            }
+        });
+        Self::new(schema, found)
     }
 
     pub fn schema(&self) -> SchemaRef {

@@ -12,6 +12,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tokio::time::timeout_at;
 
+use crate::engine::Rows;
 use crate::engine::Scope;
 use crate::server::access::Caller;
 use crate::server::app::App;
@@ -59,9 +60,10 @@ pub(crate) async fn ask(
     let Ok(Ok(turn)) = turn else { return Err(sql::too_many()) };
     let text = Value::Object(whole).to_string();
     let engine = app.engine.apart();
-    let rows = timeout_at(deadline, engine.analyse_json(&text)).await;
+    let work = async move { engine.analyse_json(&text).await.map(Rows::ahead) };
+    let rows = timeout_at(deadline, app.asking.run(work)).await;
     let rows =
-        rows.map_err(|_| Fault::new(Cause::Timeout, "the question took too long, so it was stopped"))?;
+        rows.map_err(|_| Fault::new(Cause::Timeout, "the question took too long, so it was stopped"))??;
     // The place is one in our text, not in the caller's.
     let rows = rows.map_err(|error| Fault { place: None, ..sql::of_question(error) })?;
     sql::stream(&app, Asked { format, deadline, turn }, rows).await

@@ -13,6 +13,7 @@ use crate::engine::Engine;
 use crate::engine::Scope;
 use crate::engine::ServerSettings;
 use crate::server::access::Caller;
+use crate::server::asking::Asking;
 use crate::server::body::Room;
 use crate::server::fault::Fault;
 use crate::server::metrics::Metrics;
@@ -26,6 +27,8 @@ pub(crate) struct App(Arc<Parts>);
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub(crate) engine: Engine,
+    /// Where questions are answered.
+    pub(crate) asking: Arc<Asking>,
     pub(crate) settings: ServerSettings,
     /// Requests without a key are let in, as only this machine can make them.
     pub(crate) open: bool,
@@ -44,7 +47,7 @@ pub(crate) struct Parts {
 }
 
 impl App {
-    pub(crate) fn new(engine: Engine, open: bool, token: String) -> Self {
+    pub(crate) fn new(engine: Engine, asking: Arc<Asking>, open: bool, token: String) -> Self {
         let settings = engine.config().server.clone();
         Self(Arc::new(Parts {
             queries: Arc::new(Semaphore::new(settings.queries)),
@@ -55,6 +58,7 @@ impl App {
             due: Notify::new(),
             stopping: AtomicBool::new(false),
             engine,
+            asking,
             settings,
             open,
             token,
@@ -63,7 +67,7 @@ impl App {
 
     /// The same, where nobody comes in without a key.
     pub(crate) fn closed(&self) -> Self {
-        Self::new(self.engine.clone(), false, self.token.clone())
+        Self::new(self.engine.clone(), Arc::clone(&self.asking), false, self.token.clone())
     }
 
     /// Keeps a caller to a rate that is published, where the settings ask for it.

@@ -10,6 +10,7 @@
 mod access;
 mod analysis;
 mod app;
+mod asking;
 mod batch;
 mod body;
 mod definitions;
@@ -38,6 +39,7 @@ mod watch;
 mod web;
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
@@ -46,6 +48,7 @@ use crate::engine::Engine;
 use crate::error::Context;
 use crate::error::Result;
 use crate::server::app::App;
+use crate::server::asking::Asking;
 
 /// Serves the engine until the process is asked to end; what was begun is done before this returns, and what was
 /// acknowledged is on disk.
@@ -68,7 +71,8 @@ async fn run(engine: Engine) -> Result<()> {
     let address = address(&listener)?;
     let open = address.ip().is_loopback() && !settings.always_keys;
     let token = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
-    let app = App::new(engine.clone(), open, token.clone());
+    let asking = Arc::new(Asking::start(engine.config().thread_count())?);
+    let app = App::new(engine.clone(), asking, open, token.clone());
     let router = routes::all(app.clone());
     let (stopper, stop) = tokio::sync::watch::channel(false);
     let mut servers = tokio::task::JoinSet::new();

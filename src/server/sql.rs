@@ -102,8 +102,10 @@ pub(crate) async fn ask(
     let Ok(Ok(turn)) = turn else { return Err(too_many()) };
     let changes = needed(statement) == Scope::Manage;
     let changing = if changes { Some(app.changing.lock().await) } else { None };
-    let answer = timeout_at(deadline, engine.execute(statement));
-    let answer = answer.await.map_err(|_| too_long(&app))?.map_err(of_question)?;
+    let asked = statement.clone();
+    let work = async move { engine.execute(&asked).await.map(Answer::ahead) };
+    let answer = timeout_at(deadline, app.asking.run(work));
+    let answer = answer.await.map_err(|_| too_long(&app))??.map_err(of_question)?;
     drop(changing);
     if needed(statement) != Scope::Query {
         audit(&caller, "sql", statement.text.trim());

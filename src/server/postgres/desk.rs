@@ -111,15 +111,16 @@ impl Desk {
             Some(text) => self.engine.parse(text)?,
             None => vec![statement.clone()],
         };
-        let Some(asked) = asked.first() else { return Ok(Told::Done(Response::EmptyQuery)) };
+        let Some(asked) = asked.into_iter().next() else { return Ok(Told::Done(Response::EmptyQuery)) };
         let too_long = |_| Fault::new(Cause::Timeout, "the question took too long, so it was stopped");
-        let answer = async {
-            if known.is_none() && catalog::is_asked(&asked.text) {
-                return Box::pin(catalog::answer(&self.engine, &asked.text)).await.map(Answer::Rows);
+        let (engine, of_catalog) = (self.engine.clone(), known.is_none() && catalog::is_asked(&asked.text));
+        let answer = async move {
+            if of_catalog {
+                return Box::pin(catalog::answer(&engine, &asked.text)).await.map(Answer::Rows);
             }
-            self.engine.execute(asked).await
+            engine.execute(&asked).await.map(Answer::ahead)
         };
-        let answer = timeout_at(deadline, answer).await.map_err(too_long)??;
+        let answer = timeout_at(deadline, app.asking.run(answer)).await.map_err(too_long)???;
         match answer {
             Answer::Done(_) => Ok(Told::Done(Response::Execution(Tag::new("OK")))),
             Answer::Rows(mut rest) => {
