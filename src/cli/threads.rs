@@ -7,9 +7,9 @@ use thread_priority::ThreadSchedulePolicy;
 use thread_priority::set_thread_priority_and_policy;
 use thread_priority::thread_native_id;
 
-/// Of 100, where 50 is usual: a nice value of about 10. A thread with the usual one then gets nine times the time, when both
+/// Of 100, where 50 is usual: a nice value of 11. A thread with the usual one then gets eleven times the time, when both
 /// want all of a core.
-const BEHIND: u8 = 25;
+const BEHIND: u8 = 20;
 
 /// Lets the threads of this program that are usual go first. What a system does not allow is left as it is.
 pub(crate) fn give_way() {

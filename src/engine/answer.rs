@@ -158,3 +158,49 @@ impl Table {
         RecordBatch::try_from_iter(self.columns).internal(|| "could not build a table".to_owned())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::AsArray;
+    use arrow::array::Int64Array;
+    use arrow::datatypes::Int64Type;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    fn batch(value: i64) -> RecordBatch {
+        RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(vec![value])) as ArrayRef)]).unwrap()
+    }
+
+    #[tokio::test]
+    async fn rows_ahead_are_the_same_rows_in_their_order() {
+        let rows = Rows::new(batch(0).schema(), futures::stream::iter((0..9).map(|n| Ok(batch(n)))));
+        let found = rows.ahead().collect().await.unwrap();
+        let found: Vec<i64> =
+            found.iter().map(|batch| batch.column(0).as_primitive::<Int64Type>().value(0)).collect();
+        assert_eq!(found, (0..9).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_breaks_off_ahead_is_not_whole() {
+        let falls =
+            futures::stream::iter(0..2).map(|n| if n == 0 { Ok(batch(n)) } else { panic!("it falls") });
+        let mut rows = Rows::new(batch(0).schema(), falls).ahead();
+        assert!(rows.next().await.unwrap().is_ok());
+        assert!(rows.next().await.unwrap().is_err());
+        assert!(rows.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn rows_ahead_that_are_dropped_stop_the_question() {
+        let (held, dropped) = oneshot::channel::<()>();
+        let endless = futures::stream::repeat_with(move || {
+            let _ = &held;
+            Ok(batch(1))
+        });
+        let mut rows = Rows::new(batch(0).schema(), endless).ahead();
+        assert!(rows.next().await.unwrap().is_ok());
+        drop(rows);
+        assert!(dropped.await.is_err(), "its sender is gone");
+    }
+}

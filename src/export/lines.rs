@@ -26,11 +26,11 @@ use crate::time::MICROS_PER_DAY;
 
 const MILLIS_PER_DAY: i64 = MICROS_PER_DAY / 1_000;
 /// A run that has so many bytes is full.
-const RUN_BYTES: usize = 8 << 20;
+const RUN_BYTES: usize = 4 << 20;
 /// What a row takes at first guess.
 const ROW_BYTES: usize = 384;
 /// How much of a run on disk is read at once.
-const READ_BYTES: usize = 128 << 10;
+const READ_BYTES: usize = 64 << 10;
 /// What stands before each line on disk.
 const FRAME_BYTES: usize = 24;
 

@@ -62,7 +62,7 @@ pub(crate) const SEGMENT_ROWS: usize = 4_096;
 /// Text that is handed to the compressor at once.
 const CHUNK_BYTES: usize = 128 << 10;
 /// What sorted rows may take in memory, over all days that are worked on.
-const ROOM_BYTES: usize = 64 << 20;
+const ROOM_BYTES: usize = 32 << 20;
 /// Files that are written at the same time.
 const MOST_PUTS: usize = 4;
 

@@ -1,7 +1,7 @@
 //! `ExternalIds`: which external id each person is shown with, and nothing else, for those who write events out.
 //!
 //! `Persons` answers that too, but holds every identifier with the way back from it: a hundred bytes a person and more.
-//! Here a person costs its text and eight bytes.
+//! Here a person costs its text and four bytes.
 
 use std::sync::Arc;
 
@@ -25,8 +25,18 @@ pub struct Packed {
     first: i64,
     /// The ids, unless each follows the one before it.
     ids: Option<Vec<i64>>,
+    /// The persons at places from a multiple of [`BLOCK`] on; the last may have room for more.
+    blocks: Vec<Block>,
+    count: usize,
+}
+
+/// Persons of a block: no text moves when others come.
+const BLOCK: usize = 1 << 16;
+
+#[derive(Clone, Debug, Default)]
+struct Block {
     /// Where each text ends. No external id is empty, so an empty text is none.
-    ends: Vec<usize>,
+    ends: Vec<u32>,
     text: String,
 }
 
@@ -43,7 +53,7 @@ impl Packed {
             Some(shown) if self.aliases.is_involved(id) => shown,
             _ => own,
         };
-        let count = self.ends.len();
+        let count = self.count;
         if count == 0 {
             self.first = id.0;
         } else if self.ids.is_none() && self.nth(count) != id.0 {
@@ -52,8 +62,18 @@ impl Packed {
         if let Some(ids) = &mut self.ids {
             ids.push(id.0);
         }
-        self.text.push_str(external.unwrap_or_default());
-        self.ends.push(self.text.len());
+        if count.is_multiple_of(BLOCK) {
+            if let Some(full) = self.blocks.last_mut() {
+                full.text.shrink_to_fit();
+            }
+            self.blocks.push(Block { ends: Vec::with_capacity(BLOCK), text: String::new() });
+        }
+        self.count += 1;
+        if let Some(block) = self.blocks.last_mut() {
+            block.text.push_str(external.unwrap_or_default());
+            // An external id has some hundred bytes at most.
+            block.ends.push(u32::try_from(block.text.len()).unwrap_or(u32::MAX));
+        }
     }
 
     /// The id at a place, while they follow one another.
@@ -66,9 +86,10 @@ impl Packed {
             Some(ids) => ids.binary_search(&id).ok()?,
             None => usize::try_from(id.checked_sub(self.first)?).ok()?,
         };
-        let end = *self.ends.get(place)?;
-        let start = place.checked_sub(1).map_or(0, |before| self.ends[before]);
-        Some(&self.text[start..end]).filter(|text| !text.is_empty())
+        let (block, place) = (self.blocks.get(place / BLOCK)?, place % BLOCK);
+        let end = *block.ends.get(place)?;
+        let start = place.checked_sub(1).map_or(0, |before| block.ends[before]);
+        block.text.get(start as usize..end as usize).filter(|text| !text.is_empty())
     }
 }
 
@@ -135,6 +156,21 @@ mod tests {
             }
         }
         assert_eq!(ExternalIds::default().get(PersonId(1)), None);
+    }
+
+    #[test]
+    fn a_block_begins_where_another_ends() {
+        let mut packed = Packed::new(Aliases::default());
+        let last = 2 * BLOCK as i64 + 3;
+        for id in 1..=last {
+            packed.push(PersonId(id), Some(&id.to_string()), None);
+        }
+        let ids = ExternalIds::from(packed);
+        let edge = BLOCK as i64;
+        for id in [1, 2, edge - 1, edge, edge + 1, edge + 2, 2 * edge, 2 * edge + 1, last] {
+            assert_eq!(ids.get(PersonId(id)), Some(id.to_string().as_str()));
+        }
+        assert_eq!(ids.get(PersonId(last + 1)), None);
     }
 
     proptest! {

@@ -18,7 +18,6 @@ use datafusion::logical_expr::TableType;
 use datafusion::logical_expr::lit;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::union::UnionExec;
-use futures::future::ready;
 
 use crate::query::Planned;
 use crate::query::Wanted;
@@ -28,6 +27,8 @@ use crate::query::files::LakeFile;
 use crate::query::files::by_person;
 use crate::query::files::is_about_names;
 use crate::query::files::unqualified;
+use crate::query::holding::holding;
+use crate::query::holding::persons_named;
 use crate::query::layout;
 use crate::query::layout::DEFINITION_ID;
 use crate::query::layout::Origin;
@@ -139,14 +140,18 @@ fn is_about_persons_and_days(condition: &Expr) -> bool {
 
 impl EventsTable {
     fn planned<'a>(&'a self, wanted: Wanted<'a>) -> Planned<'a> {
-        Box::pin(ready(self.plan(wanted)))
+        Box::pin(self.plan(wanted))
     }
 
-    fn plan(&self, wanted: Wanted<'_>) -> Result<Arc<dyn ExecutionPlan>> {
+    async fn plan(&self, wanted: Wanted<'_>) -> Result<Arc<dyn ExecutionPlan>> {
         let Wanted { state, projection, filters, limit } = wanted;
         let conditions = filters.iter().map(|one| self.understand(one)).collect::<Result<Vec<_>>>()?;
         let known: Vec<Expr> = conditions.iter().map(|one| one.known.clone()).collect();
-        let Kept { files, of, proven } = self.files.keep(&known)?;
+        let Kept { mut files, of, proven } = self.files.keep(&known)?;
+        let partitions = state.config().target_partitions();
+        if let Some(persons) = persons_named(&known) {
+            files = holding(&self.lake.snapshot.index, files, persons, partitions).await?;
+        }
         let enforced: Vec<Expr> = conditions
             .into_iter()
             .zip(proven)
@@ -170,7 +175,6 @@ impl EventsTable {
             }
             .plan(state)
         };
-        let partitions = state.config().target_partitions();
         if !columns.iter().any(|column| column.origin == Origin::Properties) || files.is_empty() {
             return scan(files, None, partitions);
         }

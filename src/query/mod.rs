@@ -11,6 +11,7 @@ mod events;
 mod failure;
 mod files;
 mod functions;
+mod holding;
 mod hot;
 mod indexed;
 mod layout;

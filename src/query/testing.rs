@@ -75,7 +75,7 @@ impl TestLake {
             files: BTreeMap::new(),
             persons: Persons::default(),
             seq: 0,
-            index: Arc::default(),
+            index: Arc::new(Index::in_memory()),
             index_every: 0,
             written: 0,
         }

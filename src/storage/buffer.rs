@@ -20,6 +20,7 @@ use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Encoding;
+use parquet::file::properties::EnabledStatistics;
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
 
@@ -27,6 +28,7 @@ use crate::error::Context;
 use crate::error::Result;
 use crate::schema::Columns;
 use crate::schema::Definition;
+use crate::schema::EVENT_ID;
 use crate::schema::EventBatch;
 use crate::schema::OCCURRED_TIME;
 use crate::schema::PERSON_ID;
@@ -42,8 +44,9 @@ use crate::time::Micros;
 
 /// So many small batches of a definition become one: each costs some hundred bytes a column.
 const SMALL_BATCHES: usize = 64;
-/// A chunk up to so many times as large as the one behind it is encoded anew, together with it.
-const MERGE_RATIO: usize = 4;
+/// A chunk of fewer rows is encoded anew together with the ones behind it, once those have as many: each event a few times,
+/// and few files whoever asks how often.
+const FULL_ROWS: usize = 16_384;
 
 /// What is logged and not in the lake.
 #[derive(Debug, Default)]
@@ -300,7 +303,7 @@ impl Held {
                 let Some(first) = chunks.iter().position(|chunk| chunk.files.is_none()) else { continue };
                 let mut from = first;
                 let mut rows: usize = chunks[first..].iter().map(|chunk| chunk.count()).sum();
-                while from > 0 && chunks[from - 1].count() <= rows.saturating_mul(MERGE_RATIO) {
+                while from > 0 && chunks[from - 1].count() <= rows.min(FULL_ROWS) {
                     from -= 1;
                     rows += chunks[from].count();
                 }
@@ -356,9 +359,12 @@ fn encode(work: &Work) -> Result<Vec<BufferFile>> {
     Ok(files)
 }
 
-/// Quick to write and to read; nothing is compressed.
+/// Quick to write and to read; nothing is compressed, no id is looked up in a dictionary that would hold each of them
+/// once, and nothing is said of single pages.
 pub(crate) fn properties() -> WriterProperties {
-    let mut builder = WriterProperties::builder();
+    let mut builder = WriterProperties::builder()
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_column_dictionary_enabled(ColumnPath::from(EVENT_ID), false);
     for name in [PERSON_ID, OCCURRED_TIME, SEQ] {
         let column = ColumnPath::from(name);
         builder = builder

@@ -9,13 +9,16 @@ use crate::query::testing::Row;
 use crate::query::tests::rows as rows_of;
 use crate::time::Day;
 
-const QUESTIONS: [&str; 6] = [
+const QUESTIONS: [&str; 9] = [
     "SELECT definitionId, day, count(*), count(DISTINCT personId) FROM events GROUP BY 1, 2 ORDER BY 1, 2",
     "SELECT definitionId, count(DISTINCT personId) FROM events GROUP BY 1 ORDER BY 1",
     "SELECT day, count(DISTINCT personId) FROM events GROUP BY 1 ORDER BY 1",
     "SELECT count(DISTINCT personId) FROM seen",
     "SELECT day, count(DISTINCT personId) FROM seen WHERE day > '2026-06-01' GROUP BY 1 ORDER BY 1",
     "SELECT count(DISTINCT personId) FROM events WHERE day = '2026-06-02'",
+    "SELECT definitionId, day, seq FROM events WHERE personId = 3 ORDER BY 1, 2, 3",
+    "SELECT personId, seq FROM events WHERE personId IN (2, 5) AND day > '2026-06-01' ORDER BY 1, 2",
+    "SELECT personId, count(*) FROM seen WHERE personId = 4 OR personId = 9 GROUP BY 1 ORDER BY 1",
 ];
 
 /// Bought or seen, day, person, second; in files of so many events.

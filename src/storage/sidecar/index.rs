@@ -66,6 +66,12 @@ impl Index {
         Self { layout: Some(layout), memory, held: Mutex::default() }
     }
 
+    /// One that has no place on a disk, and keeps all that it is given.
+    #[cfg(test)]
+    pub(crate) fn in_memory() -> Self {
+        Self { memory: usize::MAX, ..Self::default() }
+    }
+
     /// What the sidecar of a file says first.
     pub fn head(&self, file: &DataFile) -> Option<Head> {
         if let Some(head) = self.lock().heads.get(&file.path) {
@@ -88,16 +94,25 @@ impl Index {
         self.own(file, head)
     }
 
+    /// How many bytes of sidecars are kept in memory, at most.
+    pub fn room(&self) -> usize {
+        self.memory
+    }
+
+    /// The sidecar of a file, if it is in memory.
+    pub fn opened(&self, file: &DataFile) -> Option<Arc<Sidecar>> {
+        let mut held = self.lock();
+        held.clock += 1;
+        let now = held.clock;
+        let used = held.whole.get_mut(&file.path)?;
+        used.at = now;
+        Some(Arc::clone(&used.sidecar))
+    }
+
     /// The sidecar of a file, whole and checked.
     pub fn open(&self, file: &DataFile) -> Option<Arc<Sidecar>> {
-        {
-            let mut held = self.lock();
-            held.clock += 1;
-            let now = held.clock;
-            if let Some(used) = held.whole.get_mut(&file.path) {
-                used.at = now;
-                return Some(Arc::clone(&used.sidecar));
-            }
+        if let Some(sidecar) = self.opened(file) {
+            return Some(sidecar);
         }
         let bytes = match fs::read(self.path(file)?) {
             Ok(bytes) => Bytes::from(bytes),
