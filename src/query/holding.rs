@@ -18,8 +18,8 @@ use crate::storage::Index;
 const MOST_PERSONS: usize = 64;
 /// So many files are worth that indexes are read from the disk.
 const FEW_FILES: usize = 8;
-/// About what the index of an event takes in memory, bytes.
-const EVENT_BYTES: u64 = 6;
+/// About what the person of an event takes in memory, bytes: most have several in a file.
+const EVENT_BYTES: u64 = 2;
 
 /// The persons of whom a row must be that meets all conditions, if they name few.
 pub(crate) fn persons_named(conditions: &[Expr]) -> Option<Vec<i64>> {
@@ -60,7 +60,9 @@ pub(crate) async fn holding(
     let rows: u64 = files.iter().map(|one| one.file().rows).sum();
     let room = u64::try_from(index.room()).unwrap_or(u64::MAX);
     let reads = files.len() >= FEW_FILES && rows.saturating_mul(EVENT_BYTES) <= room;
-    let unread = |one: &LakeFile| index.opened(one.file()).is_none();
+    // Whoever has a greater number is in no file that has an index.
+    let persons: Vec<u32> = persons.into_iter().filter_map(|person| u32::try_from(person).ok()).collect();
+    let unread = |one: &LakeFile| index.holds_any(one.file(), &[], false).is_none();
     if !(reads && files.iter().any(unread)) {
         return Ok(files.into_iter().filter(|one| may_hold(index, one, &persons, false)).collect());
     }
@@ -79,13 +81,8 @@ pub(crate) async fn holding(
     Ok(kept)
 }
 
-fn may_hold(index: &Index, one: &LakeFile, persons: &[i64], read: bool) -> bool {
-    let sidecar = if read { index.open(one.file()) } else { index.opened(one.file()) };
-    let Some(sidecar) = sidecar else { return true };
-    let there = sidecar.persons();
-    let is_there =
-        |person: &i64| u32::try_from(*person).is_ok_and(|person| there.binary_search(&person).is_ok());
-    persons.iter().any(is_there)
+fn may_hold(index: &Index, one: &LakeFile, persons: &[u32], read: bool) -> bool {
+    index.holds_any(one.file(), persons, read).unwrap_or(true)
 }
 
 #[cfg(test)]

@@ -311,7 +311,7 @@ impl IndexedHits {
         let rows = usize::try_from(one.file().rows).unwrap_or(0);
         let events = if matches!(chosen, Chosen::All(_)) { rows } else { rows / 16 };
         gathered.begin_file((one.file().day.0, at), events);
-        if let (Kinds::Same(kind), true) = (&kinds, whole && aliases.is_empty()) {
+        if let (Kinds::Same(kind), true) = (&kinds, whole) {
             // The value of an event may be a part of its kind: then nothing else is kept of it.
             let by_value = match (&values, &chosen) {
                 (Some(values), Chosen::All(marks) | Chosen::One(_, _, marks)) if self.single => gathered
@@ -319,14 +319,32 @@ impl IndexedHits {
                     .map(|kinds| (values, kinds)),
                 _ => None,
             };
-            let person = |at: usize| persons.get(at).copied().unwrap_or(0);
-            let is_plain = values.is_none() || by_value.is_some();
+            // Of two who became one, events of one instant are told apart by their numbers, which are not kept here.
+            let is_plain = values.is_none() || by_value.is_some() && aliases.is_empty();
+            // Who was merged into another does not come in the order of the file.
+            let mut moved: Option<Vec<(i64, i64, u64)>> = None;
             if let Some(mut file) = is_plain.then(|| gathered.in_order((first.0, last.0))).flatten() {
+                let (some_are_merged, moved) = (!aliases.is_empty(), moved.insert(Vec::new()));
+                let mut push = |at: usize, time: i64, kind: u64| {
+                    let stored = persons.get(at).copied().unwrap_or(0);
+                    if some_are_merged {
+                        let root = aliases.resolve(PersonId(i64::from(stored))).0;
+                        if root != i64::from(stored) {
+                            return moved.push((root, time, kind));
+                        }
+                    }
+                    file.push(stored, time, kind);
+                };
                 match by_value {
-                    None => chosen.visit(&sidecar, |at, _, time| file.push(person(at), time, *kind)),
+                    None => chosen.visit(&sidecar, |at, _, time| push(at, time, *kind)),
                     Some((values, kinds)) => chosen.visit(&sidecar, |at, row, time| {
-                        file.push(person(at), time, kinds.get(values.code(row)).copied().unwrap_or(*kind));
+                        push(at, time, kinds.get(values.code(row)).copied().unwrap_or(*kind));
                     }),
+                }
+            }
+            if let Some(moved) = moved {
+                for (root, time, kind) in moved {
+                    gathered.push(Gathered::person(root)?, time, kind)?;
                 }
                 return Ok(was_there);
             }

@@ -242,14 +242,13 @@ impl Sidecar {
 
     /// The ids of all persons in the file, as they are stored, each once, in order.
     pub fn persons(&self) -> &[u32] {
-        self.persons.get_or_init(|| {
-            let count = usize::try_from(self.head.persons).unwrap_or(0);
-            let bytes = self.sections().0;
-            match self.head.coding {
-                AS_BITS => of_bits(bytes, self.head.least, count),
-                _ => of_gaps(bytes, self.head.least, count),
-            }
-        })
+        self.persons.get_or_init(|| unpacked(&self.head, self.sections().0))
+    }
+
+    /// The persons alone, from the bytes behind the head; `None` when they are not as they were written.
+    pub(super) fn persons_in(head: &Head, bytes: &[u8]) -> Option<Vec<u32>> {
+        let is_whole = bytes.len() as u64 == head.persons_bytes && xxh3_64(bytes) == head.persons_sum;
+        is_whole.then(|| unpacked(head, bytes))
     }
 
     /// The events, row by row.
@@ -263,6 +262,14 @@ impl Sidecar {
             unit: i64::from(self.head.unit),
             rows,
         }
+    }
+}
+
+fn unpacked(head: &Head, bytes: &[u8]) -> Vec<u32> {
+    let count = usize::try_from(head.persons).unwrap_or(0);
+    match head.coding {
+        AS_BITS => of_bits(bytes, head.least, count),
+        _ => of_gaps(bytes, head.least, count),
     }
 }
 

@@ -7,6 +7,8 @@ use std::fs;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::io::Read;
+use std::io::Seek;
+use std::io::SeekFrom;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -38,6 +40,8 @@ pub struct Index {
 struct Held {
     heads: HashMap<String, Head>,
     whole: HashMap<String, Used>,
+    /// The persons of files of which nothing else was asked.
+    persons: HashMap<String, Arc<Vec<u32>>>,
     bytes: usize,
     /// Rises with each use.
     clock: u64,
@@ -99,8 +103,48 @@ impl Index {
         self.memory
     }
 
+    /// Whether a file has one of these persons; none where no sidecar tells. Without `read` it is told from memory alone;
+    /// with it, only the part of a sidecar is read that the persons are in.
+    pub fn holds_any(&self, file: &DataFile, persons: &[u32], read: bool) -> Option<bool> {
+        let is_in = |there: &[u32]| persons.iter().any(|person| there.binary_search(person).is_ok());
+        if let Some(sidecar) = self.opened(file) {
+            return Some(is_in(sidecar.persons()));
+        }
+        let known = self.lock().persons.get(&file.path).cloned();
+        match known {
+            Some(there) => Some(is_in(&there)),
+            None if read => self.read_persons(file).map(|there| is_in(&there)),
+            None => None,
+        }
+    }
+
+    fn read_persons(&self, file: &DataFile) -> Option<Arc<Vec<u32>>> {
+        let head = self.head(file)?;
+        let mut bytes = vec![0; usize::try_from(head.section_bytes().0).ok()?];
+        let read = File::open(self.path(file)?).and_then(|mut open| {
+            open.seek(SeekFrom::Start(HEAD_BYTES as u64))?;
+            open.read_exact(&mut bytes)
+        });
+        if let Err(error) = read {
+            return self.pass(error.kind());
+        }
+        let Some(persons) = Sidecar::persons_in(&head, &bytes) else {
+            return self.pass(ErrorKind::InvalidData);
+        };
+        let persons = Arc::new(persons);
+        let mut held = self.lock();
+        held.bytes += persons_bytes(&persons);
+        if let Some(before) = held.persons.insert(file.path.clone(), Arc::clone(&persons)) {
+            held.bytes = held.bytes.saturating_sub(persons_bytes(&before));
+        }
+        if held.bytes > self.memory {
+            held.let_go(self.memory / 4 * 3);
+        }
+        Some(persons)
+    }
+
     /// The sidecar of a file, if it is in memory.
-    pub fn opened(&self, file: &DataFile) -> Option<Arc<Sidecar>> {
+    fn opened(&self, file: &DataFile) -> Option<Arc<Sidecar>> {
         let mut held = self.lock();
         held.clock += 1;
         let now = held.clock;
@@ -148,6 +192,9 @@ impl Index {
         let mut held = self.lock();
         for path in paths {
             held.heads.remove(path);
+            if let Some(persons) = held.persons.remove(path) {
+                held.bytes = held.bytes.saturating_sub(persons_bytes(&persons));
+            }
             if let Some(used) = held.whole.remove(path) {
                 held.bytes = held.bytes.saturating_sub(used.sidecar.memory());
             }
@@ -194,9 +241,16 @@ impl Index {
     }
 }
 
+fn persons_bytes(persons: &[u32]) -> usize {
+    size_of_val(persons)
+}
+
 impl Held {
     /// Lets go of those that were not used for longest, until no more than so many bytes are left.
     fn let_go(&mut self, most: usize) {
+        for (_, persons) in self.persons.drain() {
+            self.bytes = self.bytes.saturating_sub(persons_bytes(&persons));
+        }
         let mut used: Vec<(u64, String)> =
             self.whole.iter().map(|(path, used)| (used.at, path.clone())).collect();
         used.sort_unstable();

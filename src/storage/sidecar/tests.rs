@@ -208,6 +208,31 @@ fn one_that_is_absent_torn_or_of_another_file_is_passed_over_and_counted() {
 }
 
 #[test]
+fn who_is_in_a_file_is_told_from_the_part_of_the_persons_alone() {
+    let dir = TempDir::new().unwrap();
+    let layout = Layout::new(dir.path());
+    let index = Index::new(layout.clone(), 1 << 20);
+    let rows: Vec<SortKey> = (1..200).map(|person| (person * 3, 0, person)).collect();
+    let bytes = built(&rows, 50).unwrap();
+    let path = layout.sidecar(&file(199).path).unwrap();
+    assert_eq!(index.holds_any(&file(199), &[3], true), None, "there is none");
+    // Events that are torn do not matter; persons that are do.
+    let mut wrong = bytes.clone();
+    *wrong.last_mut().unwrap() ^= 1;
+    write(&path, &wrong);
+    assert_eq!(index.holds_any(&file(199), &[3], false), None, "it was not read yet");
+    assert_eq!(index.holds_any(&file(199), &[4, 5, 6], true), Some(true));
+    assert_eq!(index.holds_any(&file(199), &[1, 4, 600], false), Some(false), "it was read");
+    index.forget([file(199).path.as_str()]);
+    wrong[format::HEAD_BYTES] ^= 1;
+    write(&path, &wrong);
+    assert_eq!(index.holds_any(&file(199), &[3], true), None);
+    write(&path, &bytes);
+    index.open(&file(199)).unwrap();
+    assert_eq!(index.holds_any(&file(199), &[597], false), Some(true));
+}
+
+#[test]
 fn no_more_stay_in_memory_than_there_is_room_for() {
     let dir = TempDir::new().unwrap();
     let layout = Layout::new(dir.path());
