@@ -2,10 +2,15 @@
 //! anew only where persons changed, which the number of the last change tells.
 
 use std::collections::BTreeSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::sync::mpsc::Receiver;
+use std::sync::mpsc::sync_channel;
+use std::thread;
 
+use arrow::array::Array;
 use arrow::array::ArrayRef;
 use arrow::array::Int64Array;
 use arrow::array::ListBuilder;
@@ -25,6 +30,7 @@ use serde_json::Map;
 use serde_json::Value;
 
 use crate::error::Context;
+use crate::error::Error;
 use crate::error::Result;
 use crate::ids::PersonId;
 use crate::person::ATTRIBUTES;
@@ -32,12 +38,14 @@ use crate::person::CustomAttribute;
 use crate::person::CustomAttributes;
 use crate::person::CustomType;
 use crate::person::IdentifierType;
+use crate::person::Member;
 use crate::person::Persons;
 use crate::person::Profile;
 use crate::schema::EXTERNAL_PERSON_ID;
 use crate::schema::PERSON_ID;
 use crate::storage::catalog::Catalog;
 use crate::storage::catalog::profiles;
+use crate::storage::catalog::profiles::Unread;
 use crate::storage::people::members;
 
 /// Persons of one chunk when it is made; one that grows to twice as many is cut.
@@ -160,10 +168,10 @@ impl Kept {
                 changed.into_iter().for_each(|id| self.mark(id, persons));
             }
             self.cut();
-            for chunk in self.chunks.iter_mut().filter(|chunk| chunk.rows.is_none()) {
-                let profiles = profiles_of(tx, persons, &chunk.ids).map_err(say)?;
-                chunk.ids = profiles.iter().map(|one| one.id).collect();
-                chunk.rows = Some(rows_of(&profiles, attributes)?);
+            let missing = self.chunks.iter().enumerate().filter(|(_, chunk)| chunk.rows.is_none());
+            let read = missing.map(|(at, chunk)| Ok((at, Read::of(tx, persons, &chunk.ids).map_err(say)?)));
+            for (at, chunk) in made(read, |read| read.chunk(attributes, say))? {
+                self.chunks[at] = chunk;
             }
             self.chunks.retain(|chunk| !chunk.ids.is_empty());
             self.persons = Arc::clone(persons);
@@ -220,25 +228,96 @@ impl Kept {
     }
 }
 
-/// The profiles of persons who stand for themselves, in the order of ids; those that the catalog lacks are left out.
-fn profiles_of(
-    tx: &rusqlite::Transaction<'_>,
-    persons: &Persons,
-    ids: &[PersonId],
-) -> rusqlite::Result<Vec<Profile>> {
-    let (Some(first), Some(last)) = (ids.first(), ids.last()) else { return Ok(Vec::new()) };
-    let between = profiles::members_between(tx, first.0, last.0)?;
-    let mut found = Vec::with_capacity(ids.len());
-    for id in ids {
-        let profile = if persons.aliases().is_involved(*id) {
-            Profile::of(&members(tx, persons, *id)?)
-        } else {
-            let at = between.binary_search_by_key(id, |member| member.id);
-            at.ok().and_then(|at| Profile::of(&between[at..=at]))
+/// What the catalog has of some persons who stand for themselves.
+#[derive(Debug)]
+struct Read {
+    ids: Vec<PersonId>,
+    all: Vec<Unread>,
+    /// Everybody whom somebody stands for, of those who stand for others.
+    merged: HashMap<PersonId, Vec<Member>>,
+}
+
+impl Read {
+    fn of(tx: &rusqlite::Transaction<'_>, persons: &Persons, ids: &[PersonId]) -> rusqlite::Result<Self> {
+        let (Some(first), Some(last)) = (ids.first(), ids.last()) else {
+            return Ok(Self { ids: Vec::new(), all: Vec::new(), merged: HashMap::new() });
         };
-        found.extend(profile);
+        let roots = ids.iter().filter(|id| persons.aliases().is_involved(**id));
+        let merged =
+            roots.map(|id| Ok((*id, members(tx, persons, *id)?))).collect::<rusqlite::Result<_>>()?;
+        let all = profiles::unread_between(tx, first.0, last.0)?;
+        Ok(Self { ids: ids.to_vec(), all, merged })
     }
-    Ok(found)
+
+    /// Their profiles in the order of ids; those that the catalog lacks are left out.
+    fn profiles(mut self) -> rusqlite::Result<Vec<Profile>> {
+        let mut found = Vec::with_capacity(self.ids.len());
+        let mut all = self.all.into_iter().peekable();
+        for id in self.ids {
+            while all.next_if(|one| one.id() < id).is_some() {}
+            let own = all.next_if(|one| one.id() == id);
+            found.extend(match (self.merged.remove(&id), own) {
+                (Some(members), _) => Profile::of(&members),
+                (None, Some(own)) => Profile::of(&[own.read()?]),
+                (None, None) => None,
+            });
+        }
+        Ok(found)
+    }
+
+    fn chunk(self, attributes: &CustomAttributes, say: impl Fn(rusqlite::Error) -> Error) -> Result<Chunk> {
+        let profiles = self.profiles().map_err(say)?;
+        let ids = profiles.iter().map(|one| one.id).collect();
+        Ok(Chunk { ids, rows: Some(rows_of(&profiles, attributes)?) })
+    }
+}
+
+/// What is made of each of the parts that come, on several threads while the next is fetched; with their places.
+fn made<R: Send, T: Send>(
+    parts: impl Iterator<Item = Result<(usize, R)>>,
+    make: impl Fn(R) -> Result<T> + Sync,
+) -> Result<Vec<(usize, T)>> {
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let mut parts = parts.peekable();
+    if parts.peek().is_none() {
+        return Ok(Vec::new());
+    }
+    let (sender, receiver) = sync_channel(threads);
+    // Held by those who take alone: when the last of them ends, nobody waits to give.
+    let receiver = Arc::new(Mutex::new(receiver));
+    let work = |receiver: Arc<Mutex<Receiver<(usize, R)>>>| {
+        let mut all = Vec::new();
+        loop {
+            let next = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let Ok((at, part)) = next else { return Ok(all) };
+            all.push((at, make(part)?));
+        }
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> =
+            (0..threads).map(|_| Arc::clone(&receiver)).map(|one| scope.spawn(|| work(one))).collect();
+        drop(receiver);
+        let mut failed = None;
+        for part in parts {
+            match part.map(|part| sender.send(part)) {
+                Ok(Ok(())) => {}
+                // All of them have failed, which is told below.
+                Ok(Err(_)) => break,
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+        }
+        drop(sender);
+        let mut all = Vec::new();
+        for worker in workers {
+            let done: Result<Vec<_>> =
+                worker.join().unwrap_or_else(|_| Err(Error::internal("the reading of persons broke off")));
+            all.extend(done?);
+        }
+        failed.map_or(Ok(all), Err)
+    })
 }
 
 fn time() -> DataType {
@@ -319,6 +398,8 @@ fn rows_of(profiles: &[Profile], attributes: &CustomAttributes) -> Result<Record
     columns.push(times(|one| one.created.0));
     columns.push(times(|one| one.modified.0));
     columns.extend(custom(profiles, attributes, &schema.fields()[columns.len()..])?);
+    // They are kept, and grew by doubling.
+    columns.iter_mut().for_each(Array::shrink_to_fit);
     RecordBatch::try_new(schema, columns).internal(|| "could not put the persons together".to_owned())
 }
 

@@ -10,7 +10,6 @@ use object_store::path::Path;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tempfile::TempDir;
 
-use super::group::LARGE_BYTES;
 use super::*;
 use crate::error::Kind;
 use crate::ids::PersonId;
@@ -18,6 +17,7 @@ use crate::ingest::Code;
 use crate::ingest::ImportOptions;
 use crate::ingest::Importer;
 use crate::ingest::Quiet;
+use crate::ingest::live::group::LARGE_BYTES;
 use crate::ingest::source::ObjectStoreOptions;
 use crate::ingest::source::expand;
 use crate::schema::Definition;

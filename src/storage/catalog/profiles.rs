@@ -105,22 +105,45 @@ fn contact(row: &rusqlite::Row<'_>) -> rusqlite::Result<Contact> {
     Ok(Contact { kind, id: row.get(1)?, sender: row.get(2)?, primary: row.get(3)? })
 }
 
+/// What is kept of one person, its record still as text: to read that takes longer than to fetch it, and needs no
+/// transaction.
+#[derive(Debug)]
+pub(crate) struct Unread {
+    member: Member,
+    doc: Option<String>,
+}
+
+impl Unread {
+    pub(crate) fn id(&self) -> PersonId {
+        self.member.id
+    }
+
+    pub(crate) fn read(self) -> rusqlite::Result<Member> {
+        let doc = match &self.doc {
+            Some(json) => from_json(3, json)?,
+            None => unwritten(self.member.created),
+        };
+        Ok(Member { doc, ..self.member })
+    }
+}
+
 /// Everybody with an id from `first` to `last`, in the order of ids, merged or not.
-pub(crate) fn members_between(tx: &Transaction<'_>, first: i64, last: i64) -> rusqlite::Result<Vec<Member>> {
+pub(crate) fn unread_between(tx: &Transaction<'_>, first: i64, last: i64) -> rusqlite::Result<Vec<Unread>> {
     let mut statement = tx.prepare_cached(
         "SELECT p.id, p.external_id, p.created_at, f.doc FROM persons p LEFT JOIN profiles f ON f.person_id = p.id
          WHERE p.id BETWEEN ?1 AND ?2 AND p.deleted_at IS NULL ORDER BY p.id",
     )?;
-    let mut members = Vec::new();
+    let mut all = Vec::new();
     let mut rows = statement.query([first, last])?;
     while let Some(row) = rows.next()? {
-        let created = Micros(row.get(2)?);
-        let doc = match row.get_ref(3)?.as_str_or_null()? {
-            Some(json) => from_json(3, json)?,
-            None => unwritten(created),
+        let member = Member {
+            id: PersonId(row.get(0)?),
+            created: Micros(row.get(2)?),
+            external_id: row.get(1)?,
+            contacts: Vec::new(),
+            doc: Doc::default(),
         };
-        let id = PersonId(row.get(0)?);
-        members.push(Member { id, created, external_id: row.get(1)?, contacts: Vec::new(), doc });
+        all.push(Unread { member, doc: row.get(3)? });
     }
     let mut statement = tx.prepare_cached(
         "SELECT type, id, sender, preferred, person_id FROM identities WHERE person_id BETWEEN ?1 AND ?2
@@ -129,12 +152,12 @@ pub(crate) fn members_between(tx: &Transaction<'_>, first: i64, last: i64) -> ru
     let mut rows = statement.query([first, last])?;
     while let Some(row) = rows.next()? {
         let (contact, person) = (contact(row)?, PersonId(row.get(4)?));
-        let at = members.binary_search_by_key(&person, |member: &Member| member.id);
+        let at = all.binary_search_by_key(&person, Unread::id);
         if let (Ok(at), true) = (at, is_contact(&contact)) {
-            members[at].contacts.push(contact);
+            all[at].member.contacts.push(contact);
         }
     }
-    Ok(members)
+    Ok(all)
 }
 
 /// The persons whose records changed after a change.
