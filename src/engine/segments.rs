@@ -314,11 +314,8 @@ impl Engine {
 
     /// An error when another segment is made of this one.
     pub(super) fn check_unused(&self, name: &str) -> Result<()> {
-        for row in self.storage().catalog().segments()? {
-            if let Kept::Live(request) = kept(&row.definition)?
-                && request.condition.segments().contains(&name)
-            {
-                let other = row.name;
+        for (other, request) in self.live_segments()? {
+            if request.condition.segments().contains(&name) {
                 return Err(Error::conflict(format!(
                     "the segment \"{other}\" is made of \"{name}\"; drop it first"
                 )));
@@ -342,14 +339,8 @@ impl Engine {
 
     /// A segment that asks for an attribute of persons whenever it is asked for.
     pub(crate) fn segment_that_uses(&self, attribute: &str) -> Result<Option<String>> {
-        for row in self.storage().catalog().segments()? {
-            if let Kept::Live(request) = kept(&row.definition)?
-                && request.condition.asks_for(attribute)
-            {
-                return Ok(Some(row.name));
-            }
-        }
-        Ok(None)
+        let mut live = self.live_segments()?.into_iter();
+        Ok(live.find(|(_, request)| request.condition.asks_for(attribute)).map(|(name, _)| name))
     }
 
     /// One row a segment.

@@ -27,7 +27,8 @@ pub(crate) fn persons_named(conditions: &[Expr]) -> Option<Vec<i64>> {
     (named.len() <= MOST_PERSONS).then(|| named.into_iter().collect())
 }
 
-fn named_in(condition: &Expr) -> Option<BTreeSet<i64>> {
+/// The persons that a condition allows, if it names them.
+pub(crate) fn named_in(condition: &Expr) -> Option<BTreeSet<i64>> {
     let is_person = |expr: &Expr| matches!(expr, Expr::Column(column) if column.name == PERSON_ID);
     let id = |expr: &Expr| match expr {
         Expr::Literal(ScalarValue::Int64(Some(id)), _) => Some(*id),
@@ -62,16 +63,19 @@ pub(crate) async fn holding(
     let reads = files.len() >= FEW_FILES && rows.saturating_mul(EVENT_BYTES) <= room;
     // Whoever has a greater number is in no file that has an index.
     let persons: Vec<u32> = persons.into_iter().filter_map(|person| u32::try_from(person).ok()).collect();
-    let unread = |one: &LakeFile| index.holds_any(one.file(), &[], false).is_none();
-    if !(reads && files.iter().any(unread)) {
-        return Ok(files.into_iter().filter(|one| may_hold(index, one, &persons, false)).collect());
+    let known: Vec<Option<bool>> =
+        files.iter().map(|one| index.holds_any(one.file(), &persons, false)).collect();
+    if !reads || known.iter().all(Option::is_some) {
+        let kept = files.into_iter().zip(known).filter(|(_, holds)| holds.unwrap_or(true));
+        return Ok(kept.map(|(one, _)| one).collect());
     }
     let share = files.len().div_ceil(threads.max(1));
     let mut asked = Vec::new();
     for part in files.chunks(share) {
         let (index, part, persons) = (Arc::clone(index), part.to_vec(), persons.clone());
         asked.push(tokio::task::spawn_blocking(move || {
-            part.into_iter().filter(|one| may_hold(&index, one, &persons, true)).collect::<Vec<_>>()
+            let may_hold = |one: &LakeFile| index.holds_any(one.file(), &persons, true).unwrap_or(true);
+            part.into_iter().filter(may_hold).collect::<Vec<_>>()
         }));
     }
     let mut kept = Vec::new();
@@ -79,10 +83,6 @@ pub(crate) async fn holding(
         kept.extend(part.await.map_err(|error| DataFusionError::External(Box::new(error)))?);
     }
     Ok(kept)
-}
-
-fn may_hold(index: &Index, one: &LakeFile, persons: &[u32], read: bool) -> bool {
-    index.holds_any(one.file(), persons, read).unwrap_or(true)
 }
 
 #[cfg(test)]

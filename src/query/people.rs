@@ -19,10 +19,8 @@ use datafusion::catalog::Session;
 use datafusion::catalog::TableProvider;
 use datafusion::common::DataFusionError;
 use datafusion::common::Result as DataFusionResult;
-use datafusion::common::ScalarValue;
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::logical_expr::Expr;
-use datafusion::logical_expr::Operator;
 use datafusion::logical_expr::TableProviderFilterPushDown;
 use datafusion::logical_expr::TableType;
 use datafusion::physical_plan::ExecutionPlan;
@@ -33,10 +31,10 @@ use crate::query::Planned;
 use crate::query::Wanted;
 use crate::query::computed::ComputedColumns;
 use crate::query::computed::ComputedField;
+use crate::query::holding::named_in;
 use crate::query::scan_by;
 use crate::query::system::SystemTable;
 use crate::schema::Definition;
-use crate::schema::PERSON_ID;
 use crate::storage::PeopleChunk;
 use crate::storage::snapshot::Snapshot;
 
@@ -100,7 +98,7 @@ impl PersonsTable {
             let chunks = tokio::task::spawn_blocking(read).await;
             let chunks = chunks.map_err(|error| DataFusionError::External(Box::new(error)))?;
             let mut chunks = chunks.map_err(|error| DataFusionError::External(Box::new(error)))?;
-            if let Some(ids) = wanted.filters.iter().find_map(ids_of) {
+            if let Some(ids) = wanted.filters.iter().find_map(named_in) {
                 chunks.retain(|chunk| ids.iter().any(|id| (chunk.ids.0.0..=chunk.ids.1.0).contains(id)));
             }
             // The stored columns are there; of the computed ones, those that are asked for.
@@ -157,27 +155,11 @@ impl TableProvider for PersonsTable {
     ) -> DataFusionResult<Vec<TableProviderFilterPushDown>> {
         Ok(filters
             .iter()
-            .map(|filter| match ids_of(filter) {
+            .map(|filter| match named_in(filter) {
                 Some(_) => TableProviderFilterPushDown::Inexact,
                 None => TableProviderFilterPushDown::Unsupported,
             })
             .collect())
-    }
-}
-
-/// The ids that a condition allows, if it is about nothing else.
-fn ids_of(condition: &Expr) -> Option<Vec<i64>> {
-    let is_id = |expr: &Expr| matches!(expr, Expr::Column(column) if column.name == PERSON_ID);
-    let id = |expr: &Expr| match expr {
-        Expr::Literal(ScalarValue::Int64(Some(id)), _) => Some(*id),
-        _ => None,
-    };
-    match condition {
-        Expr::BinaryExpr(binary) if binary.op == Operator::Eq && is_id(&binary.left) => {
-            Some(vec![id(&binary.right)?])
-        }
-        Expr::InList(list) if !list.negated && is_id(&list.expr) => list.list.iter().map(id).collect(),
-        _ => None,
     }
 }
 
