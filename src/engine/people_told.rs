@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::Int64Array;
 use arrow::array::RecordBatch;
 use serde_json::Map;
 use serde_json::Value;
@@ -59,7 +58,6 @@ impl Engine {
         let snapshot = self.storage().snapshot().await?;
         let mut ids: Vec<i64> = profiles.iter().map(|profile| profile.id.0).collect();
         ids.sort_unstable();
-        let ids = Int64Array::from(ids);
         let mut values = Vec::new();
         for field in &fields {
             let column = columns.column(&field.name, &snapshot).await?;
@@ -69,7 +67,7 @@ impl Engine {
         let (cells, mut text) = (Cells::of(&batch)?, String::new());
         let cells = cells.columns()?;
         let mut told = HashMap::new();
-        for (row, id) in ids.values().iter().enumerate() {
+        for (row, id) in ids.iter().enumerate() {
             text.clear();
             object(fields.iter().map(|field| field.name.as_str()).zip(&cells), row, &mut text);
             let mut by_name: Map<String, Value> = serde_json::from_str(&text).internal(doing)?;

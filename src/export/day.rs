@@ -34,7 +34,7 @@ use parquet::file::statistics::Statistics;
 use crate::error::Context;
 use crate::error::Result;
 use crate::export::json::Part;
-use crate::export::json::RowShape;
+use crate::export::shape::RowShape;
 use crate::schema::OCCURRED_TIME;
 use crate::schema::SEQ;
 use crate::storage;

@@ -1,8 +1,8 @@
-//! One event as one line of JSON, written straight from Arrow columns: the published row format of export files.
+//! The values of events as JSON, written straight from Arrow columns: the published row format of export files.
 //!
-//! A [`RowShape`] knows the keys of one definition, ready to copy; a [`Part`] holds some of its events with every
-//! column resolved to its type. No value is held as a tree and nothing is allocated per row. Numbers keep every digit:
-//! integers as they are, floating point in the shortest form that reads back to the same number.
+//! A [`Part`] holds some events of one definition with every column resolved to its type, and packs each as its
+//! [`RowShape`] says. No value is held as a tree and nothing is allocated per row. Numbers keep every digit: integers
+//! as they are, floating point in the shortest form that reads back to the same number.
 
 use std::sync::Arc;
 
@@ -26,125 +26,20 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::export::moments;
 use crate::export::moments::Flows;
+use crate::export::shape::Enriched;
+use crate::export::shape::RowShape;
+use crate::export::shape::pack_left_out;
+use crate::export::shape::pack_null;
+use crate::export::shape::pack_number;
+use crate::export::shape::pack_text;
 use crate::ids::PersonId;
 use crate::person::ExternalIds;
-use crate::schema::Columns;
-use crate::schema::Definition;
 use crate::schema::EVENT_ID;
 use crate::schema::OCCURRED_TIME;
 use crate::schema::PERSON_ID;
-use crate::schema::PropertyType;
 use crate::schema::SEQ;
 use crate::schema::SESSION_ID;
 use crate::time::Micros;
-
-/// The fields that every row has, in this order. A property of such a name is written `<definitionId>_<name>`.
-const MANDATORY: [&str; 6] =
-    ["definitionId", "eventId", "sessionId", "personId", "externalPersonId", "occuredTime"];
-
-/// The keys of one definition's rows, escaped and with their punctuation, and the columns that fill them.
-#[derive(Debug)]
-pub(crate) struct RowShape {
-    /// Which of an export's definitions it is, for those who count.
-    nth: usize,
-    /// From `{` up to where the event id begins.
-    head: Vec<u8>,
-    members: Vec<Member>,
-    moments: Option<Enriched>,
-}
-
-/// How rows get the Moments fields.
-#[derive(Debug)]
-struct Enriched {
-    /// The members that hold them, by field; they come first among the members.
-    own: [Option<usize>; 4],
-    /// The member that names the campaign.
-    campaign: Option<usize>,
-}
-
-#[derive(Debug)]
-struct Member {
-    /// `,"name":`
-    key: Vec<u8>,
-    /// The column's name in data files.
-    column: String,
-    /// `{"name":` or `,"name":` for each field of a List.
-    fields: Vec<Vec<u8>>,
-}
-
-impl RowShape {
-    /// With `enrich`, the standard events' own campaign and flow properties are the Moments fields; a property of
-    /// such a name in a user's own event says nothing about Moments, and is prefixed to keep the two apart.
-    pub(crate) fn of(definition: &Definition, enrich: bool) -> Self {
-        let columns = Columns::of(definition);
-        let standard = definition.category.is_standard();
-        let mut taken: Vec<String> = MANDATORY.iter().map(|&name| name.to_owned()).collect();
-        let (mut first, mut rest) = (Vec::new(), Vec::new());
-        for (property, column) in definition.properties.iter().zip(columns.properties()) {
-            let place = moments::FIELDS.iter().position(|&name| enrich && name == property.name);
-            let reserved = MANDATORY.contains(&property.name.as_str()) || (place.is_some() && !standard);
-            let mut name =
-                if reserved { format!("{}_{}", definition.id, property.name) } else { property.name.clone() };
-            // A prefixed name may be the name of another property.
-            let others = || definition.properties.iter().filter(|other| other.name != property.name);
-            while taken.contains(&name) || (reserved && others().any(|other| other.name == name)) {
-                name.push('_');
-            }
-            let member = Member {
-                key: key(b',', &name),
-                column: column.file.clone(),
-                fields: list_keys(&property.kind),
-            };
-            taken.push(name);
-            match place {
-                Some(place) if standard => first.push((place, member)),
-                _ => rest.push(member),
-            }
-        }
-        first.sort_by_key(|(place, _)| *place);
-        let mut own = [None; 4];
-        for (nth, (place, _)) in first.iter().enumerate() {
-            own[*place] = Some(nth);
-        }
-        let mut head = key(b'{', MANDATORY[0]);
-        write_text(definition.id.as_str(), &mut head);
-        head.extend_from_slice(b",\"eventId\":");
-        let members: Vec<Member> = first.into_iter().map(|(_, member)| member).chain(rest).collect();
-        let campaign = definition.properties.iter().any(|property| property.name == moments::CAMPAIGN_ID);
-        let of_campaign = || members.iter().position(|member| member.key == key(b',', moments::CAMPAIGN_ID));
-        let enriched =
-            (enrich && standard).then(|| Enriched { own, campaign: campaign.then(of_campaign).flatten() });
-        Self { nth: 0, head, members, moments: enriched }
-    }
-}
-
-impl RowShape {
-    /// The same as the one of this number.
-    pub(crate) fn numbered(self, nth: usize) -> Self {
-        Self { nth, ..self }
-    }
-
-    pub(crate) fn nth(&self) -> usize {
-        self.nth
-    }
-}
-
-fn list_keys(kind: &PropertyType) -> Vec<Vec<u8>> {
-    match kind {
-        PropertyType::Scalar(_) => Vec::new(),
-        PropertyType::List(fields) => {
-            let before = std::iter::once(b'{').chain(std::iter::repeat(b','));
-            fields.iter().zip(before).map(|(field, before)| key(before, &field.name)).collect()
-        }
-    }
-}
-
-fn key(before: u8, name: &str) -> Vec<u8> {
-    let mut bytes = vec![before];
-    write_text(name, &mut bytes);
-    bytes.push(b':');
-    bytes
-}
 
 /// Some events of one definition, as a data file has them.
 #[derive(Debug)]
@@ -180,7 +75,7 @@ impl Part {
                 Error::internal(format!("a data file has no column \"{name}\"; the file is not ours"))
             })
         };
-        let values = shape.members.iter().map(|member| match batch.column_by_name(&member.column) {
+        let values = shape.members().iter().map(|member| match batch.column_by_name(&member.column) {
             Some(array) => Values::of(&member.column, array),
             None => Ok(Values::Absent),
         });
@@ -202,8 +97,13 @@ impl Part {
         self.event_ids.len()
     }
 
+    #[cfg(test)]
+    pub(crate) fn shape(&self) -> &RowShape {
+        &self.shape
+    }
+
     pub(crate) fn nth(&self) -> usize {
-        self.shape.nth
+        self.shape.nth()
     }
 
     pub(crate) fn time(&self, row: usize) -> Micros {
@@ -218,41 +118,31 @@ impl Part {
         self.seqs.value(row)
     }
 
-    /// Appends one event and a line feed.
-    pub(crate) fn write(&self, row: usize, persons: &ExternalIds, flows: &Flows, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.shape.head);
-        write_text(self.event_ids.value(row), out);
-        out.extend_from_slice(b",\"sessionId\":");
-        if self.session_ids.is_null(row) {
-            out.extend_from_slice(NULL);
-        } else {
-            write_text(self.session_ids.value(row), out);
-        }
+    /// Appends one event as its shape packs it, but for its id and its time.
+    pub(crate) fn pack(&self, row: usize, persons: &ExternalIds, flows: &Flows, out: &mut Vec<u8>) {
         let person = persons.resolve(PersonId(self.person_ids.value(row)));
-        out.extend_from_slice(b",\"personId\":\"");
-        write_number(&person.0, out);
-        out.extend_from_slice(b"\",\"externalPersonId\":");
+        pack_number(person.0.cast_unsigned(), out);
+        // Rows of a file lie by person, so their names are near each other; by time they are anywhere.
         match persons.get(person) {
-            Some(external) => write_text(external, out),
-            None => out.extend_from_slice(NULL),
+            Some(external) => pack_text(out, |out| write_text(external.as_bytes(), out)),
+            None => pack_null(out),
         }
-        out.extend_from_slice(b",\"occuredTime\":\"");
-        out.extend_from_slice(self.time(row).export_form().as_bytes());
-        out.push(b'"');
+        match self.session_ids.is_valid(row) {
+            true => pack_text(out, |out| write_text(self.session_ids.value(row).as_bytes(), out)),
+            false => pack_null(out),
+        }
         let mut rest = 0;
-        if let Some(enriched) = &self.shape.moments {
-            self.write_moments(row, person, enriched, flows, out);
+        if let Some(enriched) = self.shape.moments() {
+            self.pack_moments(row, person, enriched, flows, out);
             rest = enriched.own.iter().flatten().count();
         }
-        for (member, values) in self.shape.members.iter().zip(&self.values).skip(rest) {
-            out.extend_from_slice(&member.key);
-            values.write(row, &member.fields, out);
+        for (member, values) in self.shape.members().iter().zip(&self.values).skip(rest) {
+            values.pack(row, &member.fields, out);
         }
-        out.extend_from_slice(b"}\n");
     }
 
     /// The event's own values first, then what its person's flow tells; a field that is neither is left out.
-    fn write_moments(
+    fn pack_moments(
         &self,
         row: usize,
         person: PersonId,
@@ -270,19 +160,13 @@ impl Part {
             let text = told.and_then(|told| told.texts[nth].as_deref());
             match own {
                 Some(own) if self.values[*own].is_valid(row) || (text.is_none() && start.is_none()) => {
-                    out.extend_from_slice(&self.shape.members[*own].key);
-                    self.values[*own].write(row, &[], out);
+                    self.values[*own].pack(row, &[], out);
                 }
-                _ if text.is_some() || start.is_some() => {
-                    out.push(b',');
-                    write_text(moments::FIELDS[nth], out);
-                    out.push(b':');
-                    match (text, start) {
-                        (Some(text), _) => write_text(text, out),
-                        (None, start) => write_time(start.unwrap_or_default(), out),
-                    }
-                }
-                _ => {}
+                _ => match (text, start) {
+                    (Some(text), _) => pack_text(out, |out| write_text(text.as_bytes(), out)),
+                    (None, Some(start)) => pack_text(out, |out| write_time(start, out)),
+                    (None, None) => pack_left_out(out),
+                },
             }
         }
     }
@@ -320,9 +204,16 @@ impl Values {
         }
     }
 
+    fn pack(&self, row: usize, fields: &[Vec<u8>], out: &mut Vec<u8>) {
+        match self.is_valid(row) {
+            true => pack_text(out, |out| self.write(row, fields, out)),
+            false => pack_null(out),
+        }
+    }
+
     fn write(&self, row: usize, fields: &[Vec<u8>], out: &mut Vec<u8>) {
         match self {
-            Self::Text(array) if array.is_valid(row) => write_text(array.value(row), out),
+            Self::Text(array) if array.is_valid(row) => write_text(array.value(row).as_bytes(), out),
             Self::Boolean(array) if array.is_valid(row) => {
                 out.extend_from_slice(if array.value(row) { b"true" } else { b"false" });
             }
@@ -372,7 +263,7 @@ fn unexpected(name: &str, array: Option<&ArrayRef>) -> Error {
     Error::internal(format!("column \"{name}\" of a data file has the type {found}, which we never write"))
 }
 
-const NULL: &[u8] = b"null";
+pub(crate) const NULL: &[u8] = b"null";
 
 /// Milliseconds, or microseconds where there are any: what comes in goes out.
 fn write_time(time: Micros, out: &mut Vec<u8>) {
@@ -388,14 +279,13 @@ fn write_time(time: Micros, out: &mut Vec<u8>) {
 }
 
 /// An integer or a floating point number; what JSON cannot write becomes null.
-fn write_number(number: &impl serde::Serialize, out: &mut Vec<u8>) {
+pub(crate) fn write_number(number: &impl serde::Serialize, out: &mut Vec<u8>) {
     // Writing into a vector cannot fail, and a plain number is always serialisable.
     let _ = serde_json::to_writer(out, number);
 }
 
 /// A text in quotes. Only what must be escaped is: quotes, backslashes and control characters.
-fn write_text(text: &str, out: &mut Vec<u8>) {
-    let bytes = text.as_bytes();
+pub(crate) fn write_text(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     let mut clean = 0;
     let mut at = 0;

@@ -6,9 +6,11 @@
 //! and published whole. The manifest is the last file to appear: what it does not name is not exported.
 
 mod arn;
+mod clock;
 mod clouds;
 mod credentials;
 mod day;
+mod encode;
 mod fault;
 mod gzip;
 mod json;
@@ -25,6 +27,7 @@ mod run;
 mod schedule;
 mod schedules;
 mod service;
+mod shape;
 mod spill;
 mod state;
 mod target;

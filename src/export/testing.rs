@@ -28,10 +28,14 @@ use parquet::file::metadata::ParquetMetaDataReader;
 use parquet::file::properties::WriterProperties;
 
 use crate::error::Result;
+use crate::export::clock::Clock;
 use crate::export::day::OpenedFile;
 use crate::export::json::Part;
-use crate::export::json::RowShape;
+use crate::export::moments::Flows;
+use crate::export::shape::PackedRow;
+use crate::export::shape::RowShape;
 use crate::ids::PersonId;
+use crate::person::ExternalIds;
 use crate::person::Person;
 use crate::person::Persons;
 use crate::schema::Columns;
@@ -260,4 +264,13 @@ pub(crate) fn gunzip(bytes: &[u8]) -> String {
     decoder.read_to_string(&mut text).unwrap();
     assert!(decoder.into_inner().is_empty(), "there is something behind the gzip member");
     text
+}
+
+/// Appends the line of one event, packed and unpacked.
+pub(crate) fn write(part: &Part, row: usize, persons: &ExternalIds, flows: &Flows, out: &mut Vec<u8>) {
+    let mut packed = Vec::new();
+    part.pack(row, persons, flows, &mut packed);
+    let row = PackedRow { time: part.time(row), event_id: part.event_id(row).as_bytes(), packed: &packed };
+    let whole = part.shape().write(row, &mut Clock::default(), out);
+    assert!(whole.is_some(), "a row that was packed is whole");
 }

@@ -4,9 +4,6 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 
@@ -23,19 +20,23 @@ use object_store::path::Path;
 use parquet::errors::ParquetError;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::task::spawn_blocking;
 
 use crate::error::Context;
 use crate::error::Error;
 use crate::error::Result;
 use crate::export::day::OpenedFile;
+use crate::export::encode::Cut;
+use crate::export::encode::Encoded;
+use crate::export::encode::Tools;
+use crate::export::encode::merge;
+use crate::export::encode::stopped;
 use crate::export::fault::Fault;
 use crate::export::gzip;
-use crate::export::gzip::Deflater;
 use crate::export::gzip::Segment;
-use crate::export::json::RowShape;
 use crate::export::lake;
 use crate::export::lines::Known;
-use crate::export::lines::Merge;
+use crate::export::lines::Lines;
 use crate::export::lines::SortedDay;
 use crate::export::lines::Sorter;
 use crate::export::manifest::Asked;
@@ -51,6 +52,7 @@ use crate::export::publish;
 use crate::export::run::ExportJob;
 use crate::export::run::Progress;
 use crate::export::run::PublishedFile;
+use crate::export::shape::RowShape;
 use crate::export::spill::Room;
 use crate::export::spill::Spill;
 use crate::person::ExternalIds;
@@ -59,8 +61,6 @@ use crate::time::TimeRange;
 
 /// Rows that one thread compresses at a time; a segment costs a little compression where it begins.
 pub(crate) const SEGMENT_ROWS: usize = 4_096;
-/// Text that is handed to the compressor at once.
-const CHUNK_BYTES: usize = 128 << 10;
 /// What sorted rows may take in memory, over all days that are worked on.
 const ROOM_BYTES: usize = 32 << 20;
 /// Files that are written at the same time.
@@ -74,12 +74,6 @@ impl Drop for StopOnDrop {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
-}
-
-/// Compressed rows, and how many are of which definition, by its place in the list of shapes.
-struct Encoded {
-    segment: Segment,
-    counts: Vec<u64>,
 }
 
 /// The state of one attempt.
@@ -221,22 +215,23 @@ impl Writer {
             .collect();
         let mut missing = cuts.len();
         let threads = self.job.threads.max(1);
-        let (sender, mut texts) = mpsc::channel(threads);
+        let (sender, mut merged) = mpsc::channel(threads);
         let (tools, stop) = (Arc::clone(&self.tools), Arc::clone(&self.stop.0));
         let merging = blocking(move || {
             merge(day, cuts, &tools, &stop, &sender);
             Ok(())
         });
         let tools = Arc::clone(&self.tools);
-        let encode = move |text: Result<(Text, Option<FileSpan>)>| {
-            let tools = Arc::clone(&tools);
+        let shapes = self.shapes();
+        let encode = move |lines: Result<(Lines, Option<FileSpan>)>| {
+            let (tools, shapes) = (Arc::clone(&tools), Arc::clone(&shapes));
             async move {
-                let (text, closes) = text?;
-                blocking(move || Ok((tools.encode(text)?, closes))).await
+                let (lines, closes) = lines?;
+                blocking(move || Ok((tools.encode(lines, &shapes)?, closes))).await
             }
         };
-        let texts = stream::poll_fn(move |context| texts.poll_recv(context));
-        let mut segments = texts.map(encode).buffered(threads).boxed();
+        let merged = stream::poll_fn(move |context| merged.poll_recv(context));
+        let mut segments = merged.map(encode).buffered(threads).boxed();
         let mut merging = std::pin::pin!(merging.fuse());
         loop {
             tokio::select! {
@@ -258,8 +253,15 @@ impl Writer {
         }
         match missing {
             0 => Ok(()),
-            _ => Err(Error::internal("a thread of an export died")),
+            _ => Err(Error::internal(died())),
         }
+    }
+
+    /// The shapes by their numbers.
+    fn shapes(&self) -> Arc<[Arc<RowShape>]> {
+        let mut shapes: Vec<_> = self.shapes.values().cloned().collect();
+        shapes.sort_by_key(|shape| shape.nth());
+        shapes.into()
     }
 
     /// Sends the open file on its way.
@@ -355,8 +357,8 @@ pub(crate) struct Ahead(JoinSet<Result<SortedDay>>);
 impl Ahead {
     pub(crate) async fn sorted(mut self) -> Result<SortedDay> {
         match self.0.join_next().await {
-            Some(sorted) => sorted.internal(|| "a thread of an export died".to_owned())?,
-            None => Err(Error::internal("a thread of an export died")),
+            Some(sorted) => sorted.internal(died)?,
+            None => Err(Error::internal(died())),
         }
     }
 }
@@ -392,110 +394,15 @@ async fn fetch(lake: &dyn ObjectStore, path: &Path, range: Range<u64>) -> Result
     lake.get_range(path, range).await.map_err(|error| Fault::of(&error).about("could not read", path))
 }
 
-fn stopped() -> Error {
-    Error::cancelled("the export was stopped")
-}
-
-/// Rows of one segment, and whether the file ends behind it.
-type Cut = (usize, Option<FileSpan>);
-
-/// The text of a segment.
-#[derive(Debug, Default)]
-struct Text {
-    text: Vec<u8>,
-    /// Where the parts end that are handed to the compressor at once.
-    chunks: Vec<usize>,
-    /// Rows by definition.
-    counts: Vec<u64>,
-    rows: u64,
-}
-
-/// Merges the runs of a day into the texts of segments, until nobody wants them any more.
-fn merge(
-    day: SortedDay,
-    cuts: Vec<Cut>,
-    tools: &Tools,
-    stop: &AtomicBool,
-    sender: &mpsc::Sender<Result<(Text, Option<FileSpan>)>>,
-) {
-    let merged = day.merge().and_then(|mut rows| {
-        for (most, closes) in cuts {
-            if stop.load(Ordering::Relaxed) {
-                return Err(stopped());
-            }
-            if sender.blocking_send(Ok((tools.text(&mut rows, most)?, closes))).is_err() {
-                return Ok(());
-            }
-        }
-        Ok(())
-    });
-    if let Err(error) = merged {
-        // Whoever does not listen any more knows of an error already.
-        drop(sender.blocking_send(Err(error)));
-    }
-}
-
-/// What segments are made with, kept from one to the next.
-#[derive(Debug)]
-struct Tools {
-    level: u32,
-    texts: Mutex<Vec<Text>>,
-    deflaters: Mutex<Vec<Deflater>>,
-}
-
-impl Tools {
-    fn of(level: u32) -> Self {
-        Self { level, texts: Mutex::default(), deflaters: Mutex::default() }
-    }
-
-    /// The next rows of a day.
-    fn text(&self, rows: &mut Merge, most: usize) -> Result<Text> {
-        let mut made = lock(&self.texts).pop().unwrap_or_default();
-        let mut chunk = 0;
-        for _ in 0..most {
-            let Some(nth) = rows.next_into(&mut made.text)? else {
-                return Err(Error::internal("a day of an export has fewer rows than were counted"));
-            };
-            if made.counts.len() <= nth {
-                made.counts.resize(nth + 1, 0);
-            }
-            made.counts[nth] += 1;
-            if made.text.len() - chunk >= CHUNK_BYTES {
-                chunk = made.text.len();
-                made.chunks.push(chunk);
-            }
-        }
-        made.chunks.push(made.text.len());
-        made.rows = count(most);
-        Ok(made)
-    }
-
-    fn encode(&self, mut made: Text) -> Result<Encoded> {
-        let mut deflater = lock(&self.deflaters).pop().unwrap_or_else(|| Deflater::new(self.level));
-        let mut start = 0;
-        for &end in &made.chunks {
-            deflater.write(&made.text[start..end])?;
-            start = end;
-        }
-        let segment = deflater.finish(made.rows)?;
-        lock(&self.deflaters).push(deflater);
-        let counts = std::mem::take(&mut made.counts);
-        made.text.clear();
-        made.chunks.clear();
-        lock(&self.texts).push(made);
-        Ok(Encoded { segment, counts })
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+fn died() -> String {
+    "a thread of an export died".to_owned()
 }
 
 /// Thinking does not belong on the threads that wait for stores.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.internal(|| "a thread of an export died".to_owned())?
+    spawn_blocking(work).await.internal(died)?
 }
 
 pub(crate) fn count(rows: usize) -> u64 {

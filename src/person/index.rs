@@ -10,7 +10,6 @@ use crate::ids::PersonId;
 use crate::person::Aliases;
 use crate::person::Identifier;
 use crate::person::IdentifierType;
-use crate::person::segment::SEGMENT_LIMIT;
 use crate::person::segment::Segment;
 use crate::person::segment::name_hash;
 use crate::time::Micros;
@@ -194,10 +193,17 @@ impl Persons {
         all.filter(|person| !self.aliases.is_deleted(person.id))
     }
 
+    /// Gives back what was set aside for more persons.
+    pub(crate) fn shrink(&mut self) {
+        if let Some(last) = self.segments.last_mut().and_then(Arc::get_mut) {
+            last.shrink();
+        }
+    }
+
     /// Changes the last segment, or a new one if a clone of this index holds the last.
     fn open(&mut self, change: impl FnOnce(&mut Segment)) {
         if let Some(last) = self.segments.last_mut().and_then(Arc::get_mut)
-            && last.weight() < SEGMENT_LIMIT
+            && last.has_room_for(last)
         {
             return change(last);
         }
@@ -210,8 +216,7 @@ impl Persons {
     /// Merges from the end while the last segment is not much lighter than the one before it.
     fn merge(&mut self) {
         while let [.., older, newer] = self.segments.as_slice() {
-            let both = older.weight() + newer.weight();
-            if newer.weight().saturating_mul(MERGE_RATIO) < older.weight() || both >= SEGMENT_LIMIT {
+            if newer.weight().saturating_mul(MERGE_RATIO) < older.weight() || !older.has_room_for(newer) {
                 return;
             }
             let merged = Arc::new(Segment::merge(older, newer));

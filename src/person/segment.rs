@@ -15,8 +15,8 @@ use crate::person::IdentifierType;
 use crate::person::PersonRef;
 use crate::time::Micros;
 
-/// The most persons and the most identifiers of one segment: positions in it are `u32`.
-pub(crate) const SEGMENT_LIMIT: usize = 1 << 31;
+/// The most persons, identifiers and bytes of text of one segment: positions in it are `u32`.
+const SEGMENT_LIMIT: usize = 1 << 31;
 
 /// The position that stands for no external id.
 const NONE: u32 = u32::MAX;
@@ -32,25 +32,40 @@ struct Row {
     external: u32,
 }
 
+/// The rows, each part of them in a list of its own.
+#[derive(Clone, Debug, Default)]
+struct Rows {
+    created: Vec<i64>,
+    external: Vec<u32>,
+    /// The least and greatest person id.
+    range: Option<(i64, i64)>,
+    /// The ids; absent while they follow one another without a gap.
+    sparse: Option<Sparse>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Sparse {
+    ids: Vec<i64>,
+    /// Positions of rows by person id.
+    places: HashTable<u32>,
+}
+
 /// An identifier: its id and then its sender in the segment's text, up to where the next one starts.
 #[derive(Clone, Copy, Debug)]
 struct Name {
-    start: usize,
     person: i64,
-    id_bytes: u32,
+    start: u32,
+    /// The bytes of the id, least first. What may be sent at all is shorter than they can say.
+    length: [u8; 3],
     kind: IdentifierType,
 }
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Segment {
-    rows: Vec<Row>,
-    /// Positions of rows by person id; absent while the ids of the rows follow one another without a gap.
-    sparse: Option<HashTable<u32>>,
+    rows: Rows,
     names: Vec<Name>,
     by_name: HashTable<u32>,
     text: String,
-    /// The least and greatest person id of the rows.
-    range: Option<(i64, i64)>,
 }
 
 /// The same in every segment of the process, so that a look-up hashes once.
@@ -76,10 +91,84 @@ fn position(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(NONE)
 }
 
+impl Rows {
+    fn with_capacity(persons: usize) -> Self {
+        let (created, external) = (Vec::with_capacity(persons), Vec::with_capacity(persons));
+        Self { created, external, ..Self::default() }
+    }
+
+    fn len(&self) -> usize {
+        self.created.len()
+    }
+
+    fn row(&self, place: usize) -> Row {
+        let id = match &self.sparse {
+            Some(sparse) => sparse.ids[place],
+            // A place that is there is less than the span of the ids.
+            None => self.range.map_or(0, |(first, _)| first) + i64::try_from(place).unwrap_or(0),
+        };
+        Row { id, created: self.created[place], external: self.external[place] }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = Row> {
+        (0..self.len()).map(|place| self.row(place))
+    }
+
+    fn find(&self, id: i64) -> Option<usize> {
+        let (first, last) = self.range?;
+        if id < first || id > last {
+            return None;
+        }
+        match &self.sparse {
+            Some(Sparse { ids, places }) => {
+                places.find(id_hash(id), |&place| ids[at(place)] == id).map(|place| at(*place))
+            }
+            None => usize::try_from(id - first).ok(),
+        }
+    }
+
+    fn put(&mut self, row: Row) {
+        let Row { id, created, external } = row;
+        if let Some(known) = self.find(id) {
+            (self.created[known], self.external[known]) = (created, external);
+            return;
+        }
+        let follows = self.range.is_none_or(|(_, last)| last.checked_add(1) == Some(id));
+        if !follows && self.sparse.is_none() {
+            let mut sparse = Sparse::default();
+            self.iter().for_each(|known| sparse.push(known.id));
+            self.sparse = Some(sparse);
+        }
+        if let Some(sparse) = &mut self.sparse {
+            sparse.push(id);
+        }
+        let (first, last) = self.range.unwrap_or((id, id));
+        self.range = Some((first.min(id), last.max(id)));
+        self.created.push(created);
+        self.external.push(external);
+    }
+}
+
+impl Sparse {
+    fn push(&mut self, id: i64) {
+        let place = position(self.ids.len());
+        self.ids.push(id);
+        let ids = &self.ids;
+        self.places.insert_unique(id_hash(id), place, |&other| id_hash(ids[at(other)]));
+    }
+}
+
+impl Name {
+    fn id_bytes(self) -> usize {
+        let [low, middle, high] = self.length;
+        at(u32::from_le_bytes([low, middle, high, 0]))
+    }
+}
+
 impl Segment {
     pub(crate) fn with_capacity(persons: usize) -> Self {
         Self {
-            rows: Vec::with_capacity(persons),
+            rows: Rows::with_capacity(persons),
             names: Vec::with_capacity(persons),
             by_name: HashTable::with_capacity(persons),
             ..Self::default()
@@ -91,16 +180,29 @@ impl Segment {
         self.rows.len() + self.names.len()
     }
 
+    /// Whether one as long as this one and another may still be told by positions.
+    pub(crate) fn has_room_for(&self, other: &Self) -> bool {
+        self.weight() + other.weight() < SEGMENT_LIMIT && self.text.len() + other.text.len() < SEGMENT_LIMIT
+    }
+
+    /// Gives back what was set aside for more.
+    pub(crate) fn shrink(&mut self) {
+        self.rows.created.shrink_to_fit();
+        self.rows.external.shrink_to_fit();
+        self.names.shrink_to_fit();
+        self.text.shrink_to_fit();
+    }
+
     pub(crate) fn find(&self, hash: u64, kind: IdentifierType, id: &str, sender: &str) -> Option<PersonId> {
         self.name(hash, kind, id, sender).map(|name| PersonId(self.names[at(name)].person))
     }
 
     pub(crate) fn get(&self, id: PersonId) -> Option<PersonRef<'_>> {
-        self.row(id.0).map(|row| self.person(&self.rows[row]))
+        self.rows.find(id.0).map(|place| self.person(self.rows.row(place)))
     }
 
     pub(crate) fn contains(&self, id: PersonId) -> bool {
-        self.row(id.0).is_some()
+        self.rows.find(id.0).is_some()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = PersonRef<'_>> {
@@ -110,11 +212,7 @@ impl Segment {
     /// Adds the person, or replaces what this segment knew of it.
     pub(crate) fn put(&mut self, id: PersonId, external: Option<&str>, created: Micros) {
         let external = external.map_or(NONE, |text| self.attach(id, IdentifierType::ExternalId, text, ""));
-        let row = Row { id: id.0, created: created.0, external };
-        match self.row(id.0) {
-            Some(known) => self.rows[known] = row,
-            None => self.push_row(row),
-        }
+        self.rows.put(Row { id: id.0, created: created.0, external });
     }
 
     /// Makes the identifier lead to the person; returns its position.
@@ -125,8 +223,9 @@ impl Segment {
             return known;
         }
         let place = position(self.names.len());
-        let id_bytes = u32::try_from(id.len()).unwrap_or(u32::MAX);
-        self.names.push(Name { start: self.text.len(), person: person.0, id_bytes, kind });
+        let [low, middle, high, _] = position(id.len()).to_le_bytes();
+        let (start, length) = (position(self.text.len()), [low, middle, high]);
+        self.names.push(Name { person: person.0, start, length, kind });
         self.text.push_str(id);
         self.text.push_str(sender);
         let (names, text) = (&self.names, &self.text);
@@ -147,18 +246,16 @@ impl Segment {
         };
         let older_names = merged.take_names(older);
         let newer_names = merged.take_names(newer);
-        let moved = |row: &Row, names: &[u32]| Row {
+        let moved = |row: Row, names: &[u32]| Row {
             external: if row.external == NONE { NONE } else { names[at(row.external)] },
-            ..*row
+            ..row
         };
         let kept = older.rows.iter().filter(|row| !newer.contains(PersonId(row.id)));
         let mut rows: Vec<Row> = kept.map(|row| moved(row, &older_names)).collect();
         rows.extend(newer.rows.iter().map(|row| moved(row, &newer_names)));
         rows.sort_unstable_by_key(|row| row.id);
-        merged.rows.reserve_exact(rows.len());
-        for row in rows {
-            merged.push_row(row);
-        }
+        merged.rows = Rows::with_capacity(rows.len());
+        rows.into_iter().for_each(|row| merged.rows.put(row));
         merged
     }
 
@@ -172,43 +269,13 @@ impl Segment {
             .collect()
     }
 
-    fn push_row(&mut self, row: Row) {
-        let follows = self.range.is_none_or(|(_, last)| last.checked_add(1) == Some(row.id));
-        if !follows && self.sparse.is_none() {
-            let mut table = HashTable::with_capacity(self.rows.len() + 1);
-            for (index, known) in self.rows.iter().enumerate() {
-                let rows = &self.rows;
-                table.insert_unique(id_hash(known.id), position(index), |&other| id_hash(rows[at(other)].id));
-            }
-            self.sparse = Some(table);
-        }
-        if let Some(table) = &mut self.sparse {
-            let (rows, place) = (&self.rows, position(self.rows.len()));
-            table.insert_unique(id_hash(row.id), place, |&other| id_hash(rows[at(other)].id));
-        }
-        let (first, last) = self.range.unwrap_or((row.id, row.id));
-        self.range = Some((first.min(row.id), last.max(row.id)));
-        self.rows.push(row);
-    }
-
-    fn row(&self, id: i64) -> Option<usize> {
-        let (first, last) = self.range?;
-        if id < first || id > last {
-            return None;
-        }
-        match &self.sparse {
-            Some(table) => table.find(id_hash(id), |&row| self.rows[at(row)].id == id).map(|row| at(*row)),
-            None => usize::try_from(id - first).ok(),
-        }
-    }
-
     fn name(&self, hash: u64, kind: IdentifierType, id: &str, sender: &str) -> Option<u32> {
         self.by_name
             .find(hash, |&name| texts(&self.names, &self.text, at(name)) == (kind, id, sender))
             .copied()
     }
 
-    fn person(&self, row: &Row) -> PersonRef<'_> {
+    fn person(&self, row: Row) -> PersonRef<'_> {
         let external = (row.external != NONE).then(|| texts(&self.names, &self.text, at(row.external)).1);
         PersonRef { id: PersonId(row.id), external_id: external, created: Micros(row.created) }
     }
@@ -216,7 +283,8 @@ impl Segment {
 
 fn texts<'a>(names: &[Name], text: &'a str, index: usize) -> (IdentifierType, &'a str, &'a str) {
     let name = names[index];
-    let end = names.get(index + 1).map_or(text.len(), |next| next.start);
-    let middle = name.start + name.id_bytes as usize;
-    (name.kind, &text[name.start..middle], &text[middle..end])
+    let end = names.get(index + 1).map_or(text.len(), |next| at(next.start));
+    let start = at(name.start);
+    let middle = start + name.id_bytes();
+    (name.kind, &text[start..middle], &text[middle..end])
 }

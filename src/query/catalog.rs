@@ -15,8 +15,8 @@ use datafusion::common::Result;
 use datafusion::common::exec_err;
 
 use crate::query::computed::ComputedColumns;
+use crate::query::definitions::DefinitionsTable;
 use crate::query::events::EventsTable;
-use crate::query::people::DefinitionsTable;
 use crate::query::people::PersonsTable;
 use crate::query::scan::Lake;
 use crate::query::segments::Segments;

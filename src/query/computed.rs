@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
-use arrow::array::Int64Array;
 use arrow::array::UInt64Array;
 use arrow::compute::take;
 use arrow::datatypes::DataType;
@@ -94,12 +93,11 @@ impl ComputedField {
 
 impl ComputedColumn {
     /// The values of these persons, whose ids are in order.
-    pub(crate) fn of(&self, ids: &Int64Array) -> Result<ArrayRef> {
+    pub(crate) fn of(&self, ids: &[i64]) -> Result<ArrayRef> {
         let none = self.persons.len() as u64;
-        let first = ids.values().first().copied().unwrap_or_default();
+        let first = ids.first().copied().unwrap_or_default();
         let mut at = self.persons.partition_point(|person| *person < first);
         let places: UInt64Array = ids
-            .values()
             .iter()
             .map(|id| {
                 while self.persons.get(at).is_some_and(|person| person < id) {
@@ -115,6 +113,8 @@ impl ComputedColumn {
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::Int64Array;
+
     use super::*;
 
     #[test]
@@ -123,7 +123,7 @@ mod tests {
             persons: vec![2, 5, 9],
             values: Arc::new(Int64Array::from(vec![20, 50, 90, 0])),
         };
-        let of = |ids: Vec<i64>| column.of(&Int64Array::from(ids)).unwrap();
+        let of = |ids: Vec<i64>| column.of(&ids).unwrap();
         let expected: ArrayRef = Arc::new(Int64Array::from(vec![0, 20, 0, 90, 0]));
         assert_eq!(&of(vec![1, 2, 6, 9, 12]), &expected);
         assert_eq!(of(vec![5]).len(), 1);

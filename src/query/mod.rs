@@ -7,6 +7,7 @@ mod active;
 mod asked;
 mod catalog;
 mod computed;
+mod definitions;
 mod events;
 mod failure;
 mod files;

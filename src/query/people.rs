@@ -1,40 +1,44 @@
-//! The tables `persons` and `definitions`: what the snapshot knows besides events.
+//! The table `persons`: who there is, with what is stored of each and what is computed.
 
+use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
-use arrow::array::AsArray;
-use arrow::array::BooleanBuilder;
-use arrow::array::ListBuilder;
-use arrow::array::StringViewArray;
-use arrow::array::StringViewBuilder;
-use arrow::datatypes::DataType;
-use arrow::datatypes::Field;
 use arrow::datatypes::FieldRef;
-use arrow::datatypes::Int64Type;
 use arrow::datatypes::Schema;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
+use arrow::record_batch::RecordBatchOptions;
 use datafusion::catalog::Session;
 use datafusion::catalog::TableProvider;
 use datafusion::common::DataFusionError;
 use datafusion::common::Result as DataFusionResult;
-use datafusion::datasource::memory::MemorySourceConfig;
+use datafusion::common::Statistics;
+use datafusion::common::stats::Precision;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::datasource::source::DataSource;
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::TaskContext;
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::TableProviderFilterPushDown;
 use datafusion::logical_expr::TableType;
-use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_expr::EquivalenceProperties;
+use datafusion::physical_expr::Partitioning;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::projection::ProjectionExprs;
+use datafusion::physical_plan::DisplayFormatType;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::stream;
 
 use crate::error::Context;
 use crate::error::Result;
 use crate::query::Planned;
 use crate::query::Wanted;
+use crate::query::computed::ComputedColumn;
 use crate::query::computed::ComputedColumns;
 use crate::query::computed::ComputedField;
 use crate::query::holding::named_in;
 use crate::query::scan_by;
-use crate::query::system::SystemTable;
-use crate::schema::Definition;
 use crate::storage::PeopleChunk;
 use crate::storage::snapshot::Snapshot;
 
@@ -45,6 +49,27 @@ pub(crate) struct PersonsTable {
     snapshot: Arc<Snapshot>,
     computed: Option<Arc<dyn ComputedColumns>>,
     fields: Vec<ComputedField>,
+}
+
+/// Chunks of persons that become rows one after another, as they are read.
+#[derive(Clone, Debug)]
+struct PersonsSource {
+    partitions: Vec<Vec<PeopleChunk>>,
+    columns: Arc<Columns>,
+}
+
+/// The columns that are asked for, in their order.
+#[derive(Debug)]
+struct Columns {
+    schema: SchemaRef,
+    of: Vec<Column>,
+}
+
+#[derive(Debug)]
+enum Column {
+    /// The place among those that are kept.
+    Stored(usize),
+    Computed(Arc<ComputedColumn>),
 }
 
 impl PersonsTable {
@@ -60,76 +85,113 @@ impl PersonsTable {
         Ok(Self { snapshot, computed, fields })
     }
 
-    /// The stored columns and then these computed ones, by their places.
-    async fn with_computed(
-        &self,
-        chunks: Vec<PeopleChunk>,
-        places: &[usize],
-    ) -> Result<(SchemaRef, Vec<PeopleChunk>)> {
-        let stored = self.snapshot.people.schema();
-        let mut fields: Vec<FieldRef> = stored.fields().iter().cloned().collect();
-        let mut columns = Vec::with_capacity(places.len());
-        for place in places {
-            let (Some(field), Some(computed)) = (self.fields.get(*place), &self.computed) else { continue };
-            columns.push(computed.column(&field.name, &self.snapshot).await?);
-            fields.push(field.field());
+    async fn columns(&self, places: Option<&Vec<usize>>) -> Result<Columns> {
+        let stored = self.snapshot.people.schema().fields().len();
+        let all = self.schema();
+        let places = places.cloned().unwrap_or_else(|| (0..all.fields().len()).collect());
+        let mut of = Vec::with_capacity(places.len());
+        for place in &places {
+            of.push(match (place.checked_sub(stored), &self.computed) {
+                (Some(place), Some(computed)) => {
+                    Column::Computed(computed.column(&self.fields[place].name, &self.snapshot).await?)
+                }
+                _ => Column::Stored(*place),
+            });
         }
-        let schema = Arc::new(Schema::new(fields));
-        let doing = || "could not put the computed attributes together".to_owned();
-        let widen = |chunk: PeopleChunk| {
-            let mut all = chunk.rows.columns().to_vec();
-            let ids = chunk.rows.column(0).as_primitive::<Int64Type>();
-            for column in &columns {
-                all.push(column.of(ids)?);
-            }
-            let rows = RecordBatch::try_new(Arc::clone(&schema), all).internal(doing)?;
-            Ok(PeopleChunk { rows, ..chunk })
-        };
-        let chunks = chunks.into_iter().map(widen).collect::<Result<Vec<_>>>()?;
-        Ok((schema, chunks))
+        let fields: Vec<FieldRef> = places.iter().map(|place| Arc::clone(&all.fields()[*place])).collect();
+        Ok(Columns { schema: Arc::new(Schema::new(fields)), of })
     }
-}
 
-impl PersonsTable {
     fn planned<'a>(&'a self, wanted: Wanted<'a>) -> Planned<'a> {
         Box::pin(async move {
+            let external = |error| DataFusionError::External(Box::new(error));
             let snapshot = Arc::clone(&self.snapshot);
             let read = move || snapshot.people.chunks(snapshot.persons.all()?);
             let chunks = tokio::task::spawn_blocking(read).await;
             let chunks = chunks.map_err(|error| DataFusionError::External(Box::new(error)))?;
-            let mut chunks = chunks.map_err(|error| DataFusionError::External(Box::new(error)))?;
+            let mut chunks = chunks.map_err(external)?;
             if let Some(ids) = wanted.filters.iter().find_map(named_in) {
-                chunks.retain(|chunk| ids.iter().any(|id| (chunk.ids.0.0..=chunk.ids.1.0).contains(id)));
+                chunks.retain(|chunk| ids.iter().any(|id| chunk.ids().binary_search(id).is_ok()));
             }
-            // The stored columns are there; of the computed ones, those that are asked for.
-            let stored = self.snapshot.people.schema().fields().len();
-            let mut projection: Vec<usize> = match wanted.projection {
-                Some(places) => places.clone(),
-                None => (0..stored + self.fields.len()).collect(),
-            };
-            let mut computed = Vec::new();
-            for place in projection.iter_mut().filter(|place| **place >= stored) {
-                computed.push(*place - stored);
-                *place = stored + computed.len() - 1;
-            }
-            let (schema, chunks) = match computed.is_empty() {
-                true => (self.snapshot.people.schema(), chunks),
-                false => {
-                    let widened = self.with_computed(chunks, &computed).await;
-                    widened.map_err(|error| DataFusionError::External(Box::new(error)))?
-                }
-            };
+            let columns = Arc::new(self.columns(wanted.projection).await.map_err(external)?);
             let partitions = wanted.state.config().target_partitions().max(1);
             let share = chunks.len().div_ceil(partitions).max(1);
-            let parts: Vec<Vec<RecordBatch>> = chunks
-                .chunks(share)
-                .map(|part| part.iter().map(|chunk| chunk.rows.clone()).collect())
-                .collect();
-            let parts = if parts.is_empty() { vec![Vec::new()] } else { parts };
-            let plan: Arc<dyn ExecutionPlan> =
-                MemorySourceConfig::try_new_exec(&parts, schema, Some(projection))?;
-            Ok(plan)
+            let mut partitions: Vec<_> = chunks.chunks(share).map(<[_]>::to_vec).collect();
+            if partitions.is_empty() {
+                partitions.push(Vec::new());
+            }
+            Ok(DataSourceExec::from_data_source(PersonsSource { partitions, columns }) as _)
         })
+    }
+}
+
+impl Columns {
+    fn of(&self, chunk: &PeopleChunk) -> Result<RecordBatch> {
+        let columns = self.of.iter().zip(self.schema.fields()).map(|(column, field)| match column {
+            Column::Stored(place) => chunk.column(*place, field.data_type()),
+            Column::Computed(computed) => computed.of(chunk.ids()),
+        });
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(chunk.len()));
+        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
+            .internal(|| "could not put the persons together".to_owned())
+    }
+}
+
+impl DataSource for PersonsSource {
+    fn open(&self, partition: usize, _: Arc<TaskContext>) -> DataFusionResult<SendableRecordBatchStream> {
+        let columns = Arc::clone(&self.columns);
+        let schema = Arc::clone(&columns.schema);
+        let rows = self.partitions[partition]
+            .clone()
+            .into_iter()
+            .map(move |chunk| columns.of(&chunk).map_err(|error| DataFusionError::External(Box::new(error))));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream::iter(rows))))
+    }
+
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let persons: usize = self.partitions.iter().flatten().map(PeopleChunk::len).sum();
+        write!(f, "persons={persons}, partitions={}", self.partitions.len())
+    }
+
+    fn output_partitioning(&self) -> Partitioning {
+        Partitioning::UnknownPartitioning(self.partitions.len())
+    }
+
+    fn eq_properties(&self) -> EquivalenceProperties {
+        EquivalenceProperties::new(Arc::clone(&self.columns.schema))
+    }
+
+    fn partition_statistics(&self, partition: Option<usize>) -> DataFusionResult<Arc<Statistics>> {
+        let all = match partition {
+            Some(partition) => &self.partitions[partition..=partition],
+            None => &self.partitions,
+        };
+        let mut statistics = Statistics::new_unknown(&self.columns.schema);
+        statistics.num_rows = Precision::Exact(all.iter().flatten().map(PeopleChunk::len).sum());
+        Ok(Arc::new(statistics))
+    }
+
+    fn with_fetch(&self, _: Option<usize>) -> Option<Arc<dyn DataSource>> {
+        None
+    }
+
+    fn fetch(&self) -> Option<usize> {
+        None
+    }
+
+    fn try_swapping_with_projection(
+        &self,
+        _: &ProjectionExprs,
+    ) -> DataFusionResult<Option<Arc<dyn DataSource>>> {
+        Ok(None)
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DataFusionResult<TreeNodeRecursion>,
+    ) -> DataFusionResult<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
     }
 }
 
@@ -160,56 +222,5 @@ impl TableProvider for PersonsTable {
                 None => TableProviderFilterPushDown::Unsupported,
             })
             .collect())
-    }
-}
-
-/// `definitions`: one row for each definition, templates included, ordered by id.
-#[derive(Debug)]
-pub(crate) struct DefinitionsTable(pub(crate) Arc<Snapshot>);
-
-impl SystemTable for DefinitionsTable {
-    fn name(&self) -> &str {
-        "definitions"
-    }
-
-    fn schema(&self) -> SchemaRef {
-        let text = |name: &str, nullable| Field::new(name, DataType::Utf8View, nullable);
-        Arc::new(Schema::new(vec![
-            text("id", false),
-            text("title", false),
-            text("category", false),
-            text("subcategory", true),
-            Field::new("enabled", DataType::Boolean, false),
-            text("template", true),
-            text("description", false),
-            Field::new_list("properties", text("item", true), false),
-        ]))
-    }
-
-    fn rows(&self) -> Result<RecordBatch> {
-        let all: Vec<&Arc<Definition>> = self.0.registry.iter().collect();
-        let text = |of: &dyn Fn(&Definition) -> Option<String>| -> ArrayRef {
-            Arc::new(all.iter().map(|one| of(one)).collect::<StringViewArray>())
-        };
-        let mut enabled = BooleanBuilder::new();
-        let mut properties = ListBuilder::new(StringViewBuilder::new());
-        for one in &all {
-            enabled.append_value(one.enabled);
-            for property in &one.properties {
-                properties.values().append_value(format!("{} {}", property.name, property.kind.name()));
-            }
-            properties.append(true);
-        }
-        let columns = vec![
-            text(&|one| Some(one.id.to_string())),
-            text(&|one| Some(one.title.clone())),
-            text(&|one| Some(one.category.name().to_owned())),
-            text(&|one| one.subcategory.clone()),
-            Arc::new(enabled.finish()) as ArrayRef,
-            text(&|one| one.template.as_ref().map(ToString::to_string)),
-            text(&|one| Some(one.description.clone())),
-            Arc::new(properties.finish()) as ArrayRef,
-        ];
-        RecordBatch::try_new(self.schema(), columns).internal(|| "could not list the definitions".to_owned())
     }
 }

@@ -433,7 +433,7 @@ impl Storage {
 
     /// The columns of `persons` that are stored.
     pub(crate) fn people_schema(&self) -> SchemaRef {
-        crate::storage::people_rows::schema(&self.attributes())
+        crate::storage::people_columns::schema(&self.attributes())
     }
 
     /// The profile of a person, by any id of it.

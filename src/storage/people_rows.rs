@@ -10,43 +10,28 @@ use std::sync::mpsc::Receiver;
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
-use arrow::array::Array;
 use arrow::array::ArrayRef;
-use arrow::array::Int64Array;
-use arrow::array::ListBuilder;
-use arrow::array::StringArray;
-use arrow::array::StringBuilder;
-use arrow::array::StringViewArray;
-use arrow::array::TimestampMicrosecondArray;
+use arrow::array::AsArray;
+use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::DataType;
-use arrow::datatypes::Field;
-use arrow::datatypes::FieldRef;
-use arrow::datatypes::Fields;
-use arrow::datatypes::Schema;
+use arrow::datatypes::Int64Type;
 use arrow::datatypes::SchemaRef;
-use arrow::datatypes::TimeUnit;
-use arrow::record_batch::RecordBatch;
-use serde_json::Map;
-use serde_json::Value;
 
 use crate::error::Context;
 use crate::error::Error;
 use crate::error::Result;
 use crate::ids::PersonId;
-use crate::person::ATTRIBUTES;
-use crate::person::CustomAttribute;
 use crate::person::CustomAttributes;
-use crate::person::CustomType;
-use crate::person::IdentifierType;
 use crate::person::Member;
 use crate::person::Persons;
 use crate::person::Profile;
-use crate::schema::EXTERNAL_PERSON_ID;
-use crate::schema::PERSON_ID;
 use crate::storage::catalog::Catalog;
 use crate::storage::catalog::profiles;
 use crate::storage::catalog::profiles::Unread;
+use crate::storage::kept_columns::KeptColumns;
 use crate::storage::people::members;
+use crate::storage::people_columns::columns;
+use crate::storage::people_columns::schema;
 
 /// Persons of one chunk when it is made; one that grows to twice as many is cut.
 const CHUNK: usize = 8_192;
@@ -77,15 +62,33 @@ struct Kept {
 /// Persons in the order of ids; never empty.
 #[derive(Clone, Debug)]
 struct Chunk {
-    ids: Vec<PersonId>,
-    rows: Option<RecordBatch>,
+    /// The same that the first column has, if there are rows.
+    ids: ScalarBuffer<i64>,
+    rows: Option<Arc<KeptColumns>>,
 }
 
-/// Some persons: their least and greatest id, and their rows.
+/// Some persons, in the order of ids.
 #[derive(Clone, Debug)]
 pub struct PeopleChunk {
-    pub ids: (PersonId, PersonId),
-    pub rows: RecordBatch,
+    ids: ScalarBuffer<i64>,
+    rows: Arc<KeptColumns>,
+}
+
+impl PeopleChunk {
+    pub fn ids(&self) -> &[i64] {
+        &self.ids
+    }
+
+    /// How many they are.
+    #[expect(clippy::len_without_is_empty, reason = "nobody has an empty one")]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The column at a place of [`People::schema`], as the type that it says.
+    pub fn column(&self, place: usize, shown_as: &DataType) -> Result<ArrayRef> {
+        self.rows.column(place, shown_as).internal(|| "could not put the persons together".to_owned())
+    }
 }
 
 impl PeopleRows {
@@ -126,16 +129,22 @@ impl People {
             })
             .collect();
         all.sort_by_key(|one| one.id);
-        let (Some(first), Some(last)) = (all.first(), all.last()) else { return Ok(Vec::new()) };
-        let ids = (first.id, last.id);
-        Ok(vec![PeopleChunk { ids, rows: rows_of(&all, &self.attributes)? }])
+        if all.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (ids, rows) = kept(&all, &self.attributes)?;
+        Ok(vec![PeopleChunk { ids, rows }])
     }
 }
 
 impl Chunk {
+    /// Chunks of these ids, without their rows.
+    fn cut(ids: &[i64]) -> impl Iterator<Item = Self> {
+        ids.chunks(CHUNK).map(|ids| Self { ids: ids.to_vec().into(), rows: None })
+    }
+
     fn shown(&self) -> Option<PeopleChunk> {
-        let ids = (*self.ids.first()?, *self.ids.last()?);
-        Some(PeopleChunk { ids, rows: self.rows.clone()? })
+        Some(PeopleChunk { ids: self.ids.clone(), rows: self.rows.clone()? })
     }
 }
 
@@ -181,30 +190,32 @@ impl Kept {
     }
 
     fn begin(&mut self, persons: &Persons) {
-        let mut ids: Vec<PersonId> = persons.iter().map(|one| one.id).collect();
+        let mut ids: Vec<i64> = persons.iter().map(|one| one.id.0).collect();
         ids.sort_unstable();
-        self.chunks = ids.chunks(CHUNK).map(|ids| Chunk { ids: ids.to_vec(), rows: None }).collect();
+        self.chunks = Chunk::cut(&ids).collect();
     }
 
     /// Notes that a person came, changed, or is not shown any more.
     fn mark(&mut self, id: PersonId, persons: &Persons) {
-        let after = self.chunks.partition_point(|chunk| chunk.ids.first().is_some_and(|first| *first <= id));
+        let after =
+            self.chunks.partition_point(|chunk| chunk.ids.first().is_some_and(|first| *first <= id.0));
         let at = after.saturating_sub(1);
         let Some(chunk) = self.chunks.get_mut(at) else {
-            self.chunks.push(Chunk { ids: vec![id], rows: None });
+            self.chunks.extend(Chunk::cut(&[id.0]));
             return;
         };
         let shown = persons.contains(id) && persons.resolve(id) == id;
-        match (chunk.ids.binary_search(&id), shown) {
+        match (chunk.ids.binary_search(&id.0), shown) {
             (Ok(_), true) => chunk.rows = None,
             (Err(place), true) => {
-                chunk.ids.insert(place, id);
-                chunk.rows = None;
+                let (before, behind) = chunk.ids.split_at(place);
+                let ids: Vec<i64> = before.iter().chain([&id.0]).chain(behind).copied().collect();
+                *chunk = Chunk { ids: ids.into(), rows: None };
             }
-            (Ok(place), false) => {
+            (Ok(_), false) => {
                 // One that becomes empty is left out when its rows are made.
-                chunk.ids.remove(place);
-                chunk.rows = None;
+                let ids: Vec<i64> = chunk.ids.iter().copied().filter(|one| *one != id.0).collect();
+                *chunk = Chunk { ids: ids.into(), rows: None };
             }
             (Err(_), false) => {}
         }
@@ -221,7 +232,7 @@ impl Kept {
         self.chunks = chunks
             .into_iter()
             .flat_map(|chunk| match chunk.ids.len() > 2 * CHUNK {
-                true => chunk.ids.chunks(CHUNK).map(|ids| Chunk { ids: ids.to_vec(), rows: None }).collect(),
+                true => Chunk::cut(&chunk.ids).collect(),
                 false => vec![chunk],
             })
             .collect();
@@ -231,29 +242,33 @@ impl Kept {
 /// What the catalog has of some persons who stand for themselves.
 #[derive(Debug)]
 struct Read {
-    ids: Vec<PersonId>,
+    ids: ScalarBuffer<i64>,
     all: Vec<Unread>,
     /// Everybody whom somebody stands for, of those who stand for others.
     merged: HashMap<PersonId, Vec<Member>>,
 }
 
 impl Read {
-    fn of(tx: &rusqlite::Transaction<'_>, persons: &Persons, ids: &[PersonId]) -> rusqlite::Result<Self> {
+    fn of(
+        tx: &rusqlite::Transaction<'_>,
+        persons: &Persons,
+        ids: &ScalarBuffer<i64>,
+    ) -> rusqlite::Result<Self> {
+        let ids = ids.clone();
         let (Some(first), Some(last)) = (ids.first(), ids.last()) else {
-            return Ok(Self { ids: Vec::new(), all: Vec::new(), merged: HashMap::new() });
+            return Ok(Self { ids, all: Vec::new(), merged: HashMap::new() });
         };
-        let roots = ids.iter().filter(|id| persons.aliases().is_involved(**id));
-        let merged =
-            roots.map(|id| Ok((*id, members(tx, persons, *id)?))).collect::<rusqlite::Result<_>>()?;
-        let all = profiles::unread_between(tx, first.0, last.0)?;
-        Ok(Self { ids: ids.to_vec(), all, merged })
+        let roots = ids.iter().map(|id| PersonId(*id)).filter(|id| persons.aliases().is_involved(*id));
+        let merged = roots.map(|id| Ok((id, members(tx, persons, id)?))).collect::<rusqlite::Result<_>>()?;
+        let all = profiles::unread_between(tx, *first, *last)?;
+        Ok(Self { ids, all, merged })
     }
 
     /// Their profiles in the order of ids; those that the catalog lacks are left out.
     fn profiles(mut self) -> rusqlite::Result<Vec<Profile>> {
         let mut found = Vec::with_capacity(self.ids.len());
         let mut all = self.all.into_iter().peekable();
-        for id in self.ids {
+        for id in self.ids.iter().map(|id| PersonId(*id)) {
             while all.next_if(|one| one.id() < id).is_some() {}
             let own = all.next_if(|one| one.id() == id);
             found.extend(match (self.merged.remove(&id), own) {
@@ -267,9 +282,20 @@ impl Read {
 
     fn chunk(self, attributes: &CustomAttributes, say: impl Fn(rusqlite::Error) -> Error) -> Result<Chunk> {
         let profiles = self.profiles().map_err(say)?;
-        let ids = profiles.iter().map(|one| one.id).collect();
-        Ok(Chunk { ids, rows: Some(rows_of(&profiles, attributes)?) })
+        let (ids, rows) = kept(&profiles, attributes)?;
+        Ok(Chunk { ids, rows: Some(rows) })
     }
+}
+
+/// What is kept of some profiles, and their ids.
+fn kept(
+    profiles: &[Profile],
+    attributes: &CustomAttributes,
+) -> Result<(ScalarBuffer<i64>, Arc<KeptColumns>)> {
+    let columns = columns(profiles, attributes)?;
+    let ids = columns[0].as_primitive::<Int64Type>().values().clone();
+    let kept = KeptColumns::of(columns).internal(|| "could not put the persons together".to_owned())?;
+    Ok((ids, Arc::new(kept)))
 }
 
 /// What is made of each of the parts that come, on several threads while the next is fetched; with their places.
@@ -318,187 +344,4 @@ fn made<R: Send, T: Send>(
         }
         failed.map_or(Ok(all), Err)
     })
-}
-
-fn time() -> DataType {
-    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
-}
-
-pub(crate) fn schema(attributes: &CustomAttributes) -> SchemaRef {
-    let text = |name: &str| Field::new(name, DataType::Utf8, true);
-    let texts = |name: &str| Field::new_list(name, Field::new("item", DataType::Utf8, true), false);
-    let mut fields = vec![
-        Field::new(PERSON_ID, DataType::Int64, false),
-        Field::new(EXTERNAL_PERSON_ID, DataType::Utf8View, true),
-        Field::new("type", DataType::Utf8, false),
-    ];
-    fields.extend(ATTRIBUTES.iter().map(|(_, name, _)| text(name)));
-    fields.extend([texts("tags"), texts("emails"), texts("phones"), texts("pushRegistrations")]);
-    fields.push(Field::new("origin", DataType::Utf8, false));
-    fields.push(Field::new("createdTime", time(), false));
-    fields.push(Field::new("modifiedTime", time(), false));
-    let own: Vec<Field> = attributes
-        .iter()
-        .map(|one| {
-            let taken = fields.iter().any(|field| field.name().eq_ignore_ascii_case(&one.name));
-            let name = if taken { format!("custom_{}", one.name) } else { one.name.clone() };
-            Field::new(name, type_of(one), true)
-        })
-        .collect();
-    fields.extend(own);
-    Arc::new(Schema::new(fields))
-}
-
-fn type_of(attribute: &CustomAttribute) -> DataType {
-    match attribute.data_type {
-        CustomType::ListOfObjects => {
-            let fields =
-                attribute.object_schema.iter().map(|(name, kind)| Field::new(name, scalar(*kind), true));
-            let item = Field::new("item", DataType::Struct(fields.collect::<Fields>()), true);
-            DataType::List(Arc::new(item))
-        }
-        kind => scalar(kind),
-    }
-}
-
-fn scalar(kind: CustomType) -> DataType {
-    match kind {
-        CustomType::String | CustomType::ListOfObjects => DataType::Utf8,
-        CustomType::Decimal => DataType::Float64,
-        CustomType::Integer => DataType::Int64,
-        CustomType::Boolean => DataType::Boolean,
-        CustomType::Date => DataType::Date32,
-        CustomType::DateTime => time(),
-    }
-}
-
-fn rows_of(profiles: &[Profile], attributes: &CustomAttributes) -> Result<RecordBatch> {
-    let schema = schema(attributes);
-    let times = |of: fn(&Profile) -> i64| -> ArrayRef {
-        let times: TimestampMicrosecondArray = profiles.iter().map(|one| Some(of(one))).collect();
-        Arc::new(times.with_timezone("UTC"))
-    };
-    let contacts = |kind: IdentifierType| {
-        texts(profiles, |one| {
-            one.contacts.iter().filter(|one| one.kind == kind).map(|one| one.id.as_str()).collect()
-        })
-    };
-    let mut columns: Vec<ArrayRef> = vec![
-        Arc::new(profiles.iter().map(|one| Some(one.id.0)).collect::<Int64Array>()),
-        Arc::new(profiles.iter().map(|one| one.external_id.as_deref()).collect::<StringViewArray>()),
-        Arc::new(profiles.iter().map(|one| Some(one.kind.name())).collect::<StringArray>()),
-    ];
-    for (attribute, ..) in &ATTRIBUTES {
-        let values = profiles.iter().map(|one| one.attributes.get(attribute).map(String::as_str));
-        columns.push(Arc::new(values.collect::<StringArray>()));
-    }
-    columns.push(texts(profiles, |one| one.tags.iter().map(String::as_str).collect()));
-    columns.extend([IdentifierType::Email, IdentifierType::Phone, IdentifierType::Push].map(contacts));
-    columns.push(Arc::new(profiles.iter().map(|one| Some(one.origin.as_str())).collect::<StringArray>()));
-    columns.push(times(|one| one.created.0));
-    columns.push(times(|one| one.modified.0));
-    columns.extend(custom(profiles, attributes, &schema.fields()[columns.len()..])?);
-    // They are kept, and grew by doubling.
-    columns.iter_mut().for_each(Array::shrink_to_fit);
-    RecordBatch::try_new(schema, columns).internal(|| "could not put the persons together".to_owned())
-}
-
-fn texts<'a>(profiles: &'a [Profile], of: impl Fn(&'a Profile) -> Vec<&'a str>) -> ArrayRef {
-    let mut list = ListBuilder::new(StringBuilder::new());
-    for profile in profiles {
-        for text in of(profile) {
-            list.values().append_value(text);
-        }
-        list.append(true);
-    }
-    Arc::new(list.finish())
-}
-
-/// The columns of custom attributes: their values are JSON, which Arrow reads by the types of the columns.
-fn custom(profiles: &[Profile], attributes: &CustomAttributes, fields: &[FieldRef]) -> Result<Vec<ArrayRef>> {
-    if fields.is_empty() {
-        return Ok(Vec::new());
-    }
-    let doing = || "could not put the custom attributes together".to_owned();
-    let schema = Arc::new(Schema::new(fields.to_vec()));
-    let rows: Vec<Map<String, Value>> = profiles
-        .iter()
-        .map(|one| {
-            let named = attributes.iter().zip(fields);
-            named
-                .filter_map(|(attribute, field)| {
-                    Some((field.name().clone(), one.custom.get(&attribute.name)?.clone()))
-                })
-                .collect()
-        })
-        .collect();
-    let mut decoder = arrow::json::ReaderBuilder::new(schema)
-        .with_batch_size(profiles.len().max(1))
-        .build_decoder()
-        .internal(doing)?;
-    decoder.serialize(&rows).internal(doing)?;
-    let batch = decoder.flush().internal(doing)?;
-    let batch = batch.map(|batch| batch.columns().to_vec());
-    Ok(batch.unwrap_or_else(|| {
-        fields.iter().map(|field| arrow::array::new_null_array(field.data_type(), profiles.len())).collect()
-    }))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use serde_json::json;
-
-    use super::*;
-    use crate::person::Attribute;
-    use crate::time::Micros;
-
-    #[test]
-    fn every_type_of_attribute_becomes_a_column_of_its_type() {
-        let schema =
-            BTreeMap::from([("sku".to_owned(), CustomType::String), ("n".to_owned(), CustomType::Integer)]);
-        let of = |name: &str, kind| CustomAttribute::new(name, kind, BTreeMap::new()).unwrap();
-        let attributes: CustomAttributes = [
-            of("a", CustomType::String),
-            of("b", CustomType::Decimal),
-            of("c", CustomType::Integer),
-            of("city", CustomType::Boolean),
-            of("d", CustomType::Date),
-            of("e", CustomType::DateTime),
-            CustomAttribute::new("f", CustomType::ListOfObjects, schema).unwrap(),
-        ]
-        .into_iter()
-        .collect();
-        let mut ana = Profile::new(PersonId(1), Micros(0));
-        ana.attributes.insert(Attribute::City, "Pula".to_owned());
-        ana.tags.insert("vip".to_owned());
-        ana.custom = [
-            ("a", json!("x")),
-            ("b", json!(1.5)),
-            ("c", json!(9_223_372_036_854_775_807_i64)),
-            ("city", json!(true)),
-            ("d", json!("2024-02-29")),
-            ("e", json!("2024-02-29T10:00:00.000001Z")),
-            ("f", json!([{"sku": "s", "n": 2}, {"n": 3}])),
-        ]
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect();
-        let nobody = Profile::new(PersonId(2), Micros(0));
-        let rows = rows_of(&[ana, nobody], &attributes).unwrap();
-        let shown =
-            arrow::util::pretty::pretty_format_batches(std::slice::from_ref(&rows)).unwrap().to_string();
-        for part in [
-            "9223372036854775807",
-            "2024-02-29",
-            "2024-02-29T10:00:00.000001Z",
-            "[{n: 2, sku: s}, {n: 3, sku: }]",
-        ] {
-            assert!(shown.contains(part), "{part} {shown}");
-        }
-        assert_eq!(rows.num_rows(), 2);
-        assert!(rows.column_by_name("custom_city").is_some());
-        assert_eq!(rows.column_by_name("a").unwrap().null_count(), 1);
-    }
 }

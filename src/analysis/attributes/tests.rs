@@ -203,7 +203,7 @@ impl World {
         let over = Over { open: &open, snapshot: &snapshot, now: self.now, zone };
         let computed = state.values(of, kind, &over).await.unwrap();
         let roots: Vec<i64> = (1..=PERSONS).filter(|person| self.resolve(*person) == *person).collect();
-        let column = computed.column.of(&Int64Array::from(roots.clone())).unwrap();
+        let column = computed.column.of(&roots).unwrap();
         let at = |row: usize| -> Option<Scalar> {
             if column.is_null(row) {
                 return None;

@@ -9,9 +9,11 @@ use crate::export::testing::decode;
 use crate::export::testing::definition;
 use crate::export::testing::with_list;
 use crate::ids::PersonId;
+use crate::person::ExternalIds;
 use crate::person::Person;
 use crate::person::Persons;
 use crate::schema::Category;
+use crate::schema::Definition;
 use crate::value::ScalarType;
 
 const AT: i64 = 1_744_881_164_183_000;
@@ -31,10 +33,14 @@ fn lines(definition: &Definition, moments: bool, events: &[Event]) -> Vec<String
     let mut out = Vec::new();
     for part in decode(file, &shape) {
         for row in 0..part.rows() {
-            part.write(row, &persons, &Flows::default(), &mut out);
+            write(&part, row, &persons, &mut out);
         }
     }
     String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
+}
+
+fn write(part: &Part, row: usize, persons: &ExternalIds, out: &mut Vec<u8>) {
+    crate::export::testing::write(part, row, persons, &Flows::default(), out);
 }
 
 fn only_line(definition: &Definition, values: Vec<Value>) -> String {
@@ -228,7 +234,7 @@ fn a_property_that_is_younger_than_the_file_is_null() {
     writer.close().unwrap();
     let parts = decode(file, &Arc::new(RowShape::of(&new, false)));
     let mut out = Vec::new();
-    parts[0].write(0, &ExternalIds::default(), &Flows::default(), &mut out);
+    write(&parts[0], 0, &ExternalIds::default(), &mut out);
     assert!(String::from_utf8(out).unwrap().ends_with(",\"a\":\"x\",\"b\":null}\n"));
 }
 
@@ -236,7 +242,7 @@ proptest! {
     #[test]
     fn any_text_is_written_as_serde_writes_it(text in "\\PC*[\\x00-\\x7f]{0,20}\\PC*") {
         let mut out = Vec::new();
-        write_text(&text, &mut out);
+        write_text(text.as_bytes(), &mut out);
         prop_assert_eq!(String::from_utf8(out).unwrap(), serde_json::to_string(&text).unwrap());
     }
 

@@ -4,12 +4,14 @@ use parquet::arrow::ArrowWriter;
 use proptest::prelude::*;
 
 use super::*;
-use crate::export::json::RowShape;
+use crate::export::clock::Clock;
+use crate::export::shape::RowShape;
 use crate::export::testing::Event;
 use crate::export::testing::Value;
 use crate::export::testing::batch;
 use crate::export::testing::decode;
 use crate::export::testing::definition;
+use crate::export::testing::write;
 use crate::value::ScalarType;
 
 fn known() -> Known {
@@ -46,7 +48,7 @@ fn twin(parts: &[Part]) -> Vec<Vec<u8>> {
     for part in parts {
         for row in 0..part.rows() {
             let mut line = Vec::new();
-            part.write(row, &known().persons, &known().flows, &mut line);
+            write(part, row, &known().persons, &known().flows, &mut line);
             let id = part.event_id(row).to_owned();
             rows.push((part.time(row).0.div_euclid(1_000), id, part.seq(row), line));
         }
@@ -79,10 +81,14 @@ proptest! {
         millis.sort_unstable();
         prop_assert_eq!((0..day.rows()).map(|at| day.milli(at)).collect::<Vec<_>>(), millis);
         let mut merge = day.merge().unwrap();
-        let (mut found, mut line) = (Vec::new(), Vec::new());
-        while let Some(nth) = merge.next_into(&mut line).unwrap() {
+        let mut lines = Lines::default();
+        while merge.next_into(&mut lines).unwrap() {}
+        let mut found = Vec::new();
+        for (nth, row) in lines.rows() {
             prop_assert_eq!(nth, 3);
-            found.push(mem::take(&mut line));
+            let mut line = Vec::new();
+            prop_assert!(parts[0].shape().write(row, &mut Clock::default(), &mut line).is_some());
+            found.push(line);
         }
         prop_assert_eq!(found, twin(&parts));
         drop(merge);

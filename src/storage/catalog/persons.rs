@@ -54,6 +54,7 @@ impl Catalog {
                 let (id, sender) = (row.get_ref(1)?.as_str()?, row.get_ref(2)?.as_str()?);
                 persons.attach(PersonId(row.get(3)?), kind, id, sender);
             }
+            persons.shrink();
             let aliases = Aliases::of(profiles::merges_in_force(tx)?);
             persons.aliases_mut().replace(aliases);
             for (id, name) in shown {
@@ -67,10 +68,9 @@ impl Catalog {
     pub fn load_external_ids(&self, aliases: &Aliases) -> Result<ExternalIds> {
         self.read("load external ids from", |tx| {
             let mut packed = Packed::new(aliases.clone());
-            let sql =
-                "SELECT id, CASE WHEN deleted_at IS NULL THEN external_id END, shown_external FROM persons
-                       ORDER BY id";
-            let mut statement = tx.prepare(sql)?;
+            // Whoever is no more has neither.
+            let mut statement =
+                tx.prepare("SELECT id, external_id, shown_external FROM persons ORDER BY id")?;
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
                 let shown = row.get_ref(2)?.as_str_or_null()?;

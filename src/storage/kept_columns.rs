@@ -1,0 +1,185 @@
+//! `KeptColumns`: columns that stay in memory for long and are read now and then, in fewer bytes than Arrow's own layout
+//! of them takes: what every row has is kept once, values of which there are few are numbered by bytes, and texts
+//! lie end to end until somebody asks for them.
+
+use std::collections::HashMap;
+
+use arrow::array::Array;
+use arrow::array::ArrayRef;
+use arrow::array::UInt8Array;
+use arrow::array::UInt64Array;
+use arrow::compute::cast;
+use arrow::compute::take;
+use arrow::datatypes::DataType;
+use arrow::error::ArrowError;
+use arrow::row::RowConverter;
+use arrow::row::SortField;
+
+/// The rows that tell whether it is worth while to look for the same values among all.
+const PROBE: usize = 512;
+
+#[derive(Clone, Debug)]
+pub(crate) struct KeptColumns {
+    rows: usize,
+    columns: Vec<Column>,
+}
+
+#[derive(Clone, Debug)]
+enum Column {
+    /// The one value that all rows have.
+    Same(ArrayRef),
+    /// The values that there are, and which of them each row has.
+    Few {
+        values: ArrayRef,
+        of: UInt8Array,
+    },
+    Whole(ArrayRef),
+}
+
+impl KeptColumns {
+    /// Columns of like length.
+    pub(crate) fn of(columns: Vec<ArrayRef>) -> Result<Self, ArrowError> {
+        let rows = columns.first().map_or(0, |one| one.len());
+        let columns = columns.into_iter().map(Column::of).collect::<Result<_, _>>()?;
+        Ok(Self { rows, columns })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// The column at a place, as another type that Arrow can make of it.
+    pub(crate) fn column(&self, place: usize, shown_as: &DataType) -> Result<ArrayRef, ArrowError> {
+        let (values, of) = match &self.columns[place] {
+            Column::Same(value) => (value, &UInt8Array::from_value(0, self.rows)),
+            Column::Few { values, of } => (values, of),
+            Column::Whole(whole) => return cast(whole, shown_as),
+        };
+        take(&cast(values, shown_as)?, of, None)
+    }
+}
+
+impl Column {
+    fn of(mut whole: ArrayRef) -> Result<Self, ArrowError> {
+        if !whole.is_empty() && is_same(&whole) {
+            return Ok(Self::Same(take(&whole, &UInt8Array::from(vec![0]), None)?));
+        }
+        if let Some((of, values)) = few(&whole)? {
+            return Ok(Self::Few { values, of });
+        }
+        // What grows while it is made grows by doubling.
+        whole.shrink_to_fit();
+        Ok(Self::Whole(whole))
+    }
+}
+
+fn is_same(whole: &ArrayRef) -> bool {
+    let others = whole.len() - 1;
+    whole.null_count() == whole.len() || whole.slice(0, others).as_ref() == whole.slice(1, others).as_ref()
+}
+
+/// The place of each row's value among the values that there are, if a byte can say it.
+fn few(whole: &ArrayRef) -> Result<Option<(UInt8Array, ArrayRef)>, ArrowError> {
+    if !matches!(whole.data_type(), DataType::Utf8 | DataType::List(_)) {
+        return Ok(None);
+    }
+    let most = usize::from(u8::MAX) + 1;
+    if whole.len() > PROBE && numbered(&whole.slice(0, PROBE), most / 2)?.is_none() {
+        return Ok(None);
+    }
+    let Some((of, firsts)) = numbered(whole, most)? else { return Ok(None) };
+    let firsts = UInt64Array::from(firsts);
+    Ok(Some((of, take(whole, &firsts, None)?)))
+}
+
+/// The rows by the values that they have, numbered as they come, and where each value comes first; `None` if there are
+/// more values than `most`.
+fn numbered(whole: &ArrayRef, most: usize) -> Result<Option<(UInt8Array, Vec<u64>)>, ArrowError> {
+    let converter = RowConverter::new(vec![SortField::new(whole.data_type().clone())])?;
+    let values = converter.convert_columns(std::slice::from_ref(whole))?;
+    let mut numbers = HashMap::new();
+    let mut firsts = Vec::new();
+    let mut of = Vec::with_capacity(whole.len());
+    for (row, value) in (0_u64..).zip(&values) {
+        let next = firsts.len();
+        let number = *numbers.entry(value).or_insert(next);
+        if number == next {
+            firsts.push(row);
+        }
+        match u8::try_from(number) {
+            Ok(number) if usize::from(number) < most => of.push(number),
+            _ => return Ok(None),
+        }
+    }
+    Ok(Some((UInt8Array::from(of), firsts)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::Int64Array;
+    use arrow::array::ListBuilder;
+    use arrow::array::StringArray;
+    use arrow::array::StringBuilder;
+    use arrow::array::StringViewArray;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn lists(of: &[Vec<String>]) -> ArrayRef {
+        let mut lists = ListBuilder::new(StringBuilder::new());
+        of.iter().for_each(|one| lists.append_value(one.iter().map(Some)));
+        Arc::new(lists.finish())
+    }
+
+    #[test]
+    fn each_column_is_kept_in_its_own_way() {
+        let rows = 1_000;
+        let count = |most: i64| (0..rows).map(move |row| row % most);
+        let texts =
+            |most| Arc::new(count(most).map(|n| Some(format!("n{n}"))).collect::<StringArray>()) as ArrayRef;
+        let kept = KeptColumns::of(vec![
+            texts(1),
+            texts(256),
+            texts(257),
+            Arc::new(StringArray::new_null(1_000)),
+            lists(&count(1).map(|_| Vec::new()).collect::<Vec<_>>()),
+            lists(&count(7).map(|n| vec![n.to_string(); 2]).collect::<Vec<_>>()),
+            Arc::new(Int64Array::from_iter_values(count(2))),
+        ])
+        .unwrap();
+        let shape = |one: &Column| match one {
+            Column::Same(value) => (0, value.len()),
+            Column::Few { values, .. } => (1, values.len()),
+            Column::Whole(whole) => (2, whole.len()),
+        };
+        let shapes: Vec<_> = kept.columns.iter().map(shape).collect();
+        // Half of what a byte can say is the most among the first rows.
+        assert_eq!(shapes, [(0, 1), (2, 1_000), (2, 1_000), (0, 1), (0, 1), (1, 7), (2, 1_000)]);
+        let kept = KeptColumns::of(vec![texts(128)]).unwrap();
+        assert_eq!(shape(&kept.columns[0]), (1, 128));
+        assert_eq!(KeptColumns::of(Vec::new()).unwrap().len(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_kept_is_what_was_given(
+            rows in prop::collection::vec((prop::option::of("[ab]{0,2}|[a-zž]{13,20}"), prop::collection::vec("[xy]", 0..3), any::<Option<i64>>()), 0..700),
+            few in any::<bool>(),
+        ) {
+            let rows: Vec<_> = rows.iter().cycle().take(if few { rows.len() * 2 } else { rows.len() }).collect();
+            let texts: Vec<Option<&str>> = rows.iter().map(|one| one.0.as_deref()).collect();
+            let tags: Vec<Vec<String>> = rows.iter().map(|one| one.1.clone()).collect();
+            let numbers: ArrayRef = Arc::new(rows.iter().map(|one| one.2).collect::<Int64Array>());
+            let given: Vec<ArrayRef> = vec![Arc::new(StringArray::from(texts.clone())), lists(&tags), numbers];
+            let kept = KeptColumns::of(given.clone()).unwrap();
+            for (place, column) in given.iter().enumerate() {
+                prop_assert_eq!(&kept.column(place, column.data_type()).unwrap(), column);
+            }
+            let views: ArrayRef = Arc::new(StringViewArray::from(texts));
+            prop_assert_eq!(&kept.column(0, &DataType::Utf8View).unwrap(), &views);
+            prop_assert_eq!(kept.len(), rows.len());
+        }
+    }
+}
