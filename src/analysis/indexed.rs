@@ -8,6 +8,7 @@ use datafusion::execution::SessionState;
 use crate::analysis::wanted::Kind;
 use crate::error::Result;
 use crate::ids::PersonId;
+use crate::person::Aliases;
 use crate::query::Indexed;
 use crate::query::LakeFile;
 use crate::query::NamedTable;
@@ -117,6 +118,12 @@ impl Places {
     }
 }
 
+/// The person that an id of an index stands for.
+fn person_of(stored: u32, aliases: &Aliases) -> i64 {
+    let stored = i64::from(stored);
+    if aliases.is_empty() { stored } else { aliases.resolve(PersonId(stored)).0 }
+}
+
 impl IndexedEvents {
     pub(crate) fn count(&self) -> usize {
         self.files.len()
@@ -138,9 +145,7 @@ impl IndexedEvents {
         }
         let Some((sidecar, _)) = self.indexed.of(&one.file).await? else { return Ok(false) };
         let aliases = self.indexed.lake().snapshot.persons.aliases();
-        for stored in sidecar.persons().iter().map(|stored| i64::from(*stored)) {
-            on(if aliases.is_empty() { stored } else { aliases.resolve(PersonId(stored)).0 });
-        }
+        sidecar.persons().iter().for_each(|stored| on(person_of(*stored, aliases)));
         Ok(true)
     }
 
@@ -159,8 +164,7 @@ impl IndexedEvents {
         let aliases = self.indexed.lake().snapshot.persons.aliases();
         let persons = sidecar.persons();
         sidecar.events().counts(|nth, count| {
-            let stored = i64::from(persons.get(nth).copied().unwrap_or(0));
-            let person = if aliases.is_empty() { stored } else { aliases.resolve(PersonId(stored)).0 };
+            let person = person_of(persons.get(nth).copied().unwrap_or(0), aliases);
             on(person, u32::try_from(count).unwrap_or(u32::MAX));
         });
         Ok(true)
@@ -186,8 +190,7 @@ impl IndexedEvents {
             |next, _, time| {
                 if next != place {
                     place = next;
-                    let stored = i64::from(persons.get(next).copied().unwrap_or(0));
-                    person = if aliases.is_empty() { stored } else { aliases.resolve(PersonId(stored)).0 };
+                    person = person_of(persons.get(next).copied().unwrap_or(0), aliases);
                     kept = keep(person);
                 }
                 if !kept {

@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::error::did_you_mean;
 use crate::ids::PersonId;
+use crate::person::Identifier;
 use crate::person::IdentifierType;
 use crate::storage::Retention;
 use crate::storage::Verified;
@@ -59,8 +60,8 @@ impl Engine {
     }
 
     fn find_one(&self, kind: IdentifierType, id: &str) -> Result<PersonId> {
-        let persons = self.storage().persons()?;
-        persons.owner(kind, id, "").ok_or_else(|| {
+        let who = Identifier { kind, id: id.to_owned(), sender: String::new() };
+        self.storage().known_persons().owner(&who)?.ok_or_else(|| {
             Error::not_found(format!(
                 "nobody is known by the {kind} \"{id}\"; FORGET PERSON takes an external id, or ID, PHONE or EMAIL before it"
             ))

@@ -107,7 +107,7 @@ impl Verdict {
 impl Engine {
     /// The person that an identifier leads to; an `ID` may be that of one who was merged.
     pub fn find_person(&self, who: &Identifier) -> Result<Option<Profile>> {
-        match self.storage().persons()?.owner(who.kind, &who.id, &who.sender) {
+        match self.storage().known_persons().owner(who)? {
             Some(id) => self.storage().profile(id),
             None => Ok(None),
         }
@@ -115,8 +115,8 @@ impl Engine {
 
     /// The ids of the persons that identifiers lead to, in their order.
     pub fn match_persons(&self, who: &[Identifier]) -> Result<Vec<Option<PersonId>>> {
-        let persons = self.storage().persons()?;
-        Ok(who.iter().map(|one| persons.owner(one.kind, &one.id, &one.sender)).collect())
+        let persons = self.storage().known_persons();
+        who.iter().map(|one| persons.owner(one)).collect()
     }
 
     /// The profiles of some persons, in their order; none for those that are not there.
@@ -175,8 +175,7 @@ impl Engine {
             id: id.to_owned(),
             sender: sender.to_owned(),
         };
-        let persons = self.storage().persons()?;
-        let known = |one: &Identifier| persons.owner(one.kind, &one.id, &one.sender).is_some();
+        let persons = self.storage().known_persons();
         let typed =
             text.split_once(':').and_then(|(kind, id)| Some((kind.parse::<IdentifierType>().ok()?, id)));
         let found = match typed {
@@ -194,12 +193,15 @@ impl Engine {
                     .to_vec()
             }
         };
-        found.into_iter().find(known).ok_or_else(|| {
-            Error::not_found(format!(
-                "nobody is known by \"{text}\"; a person is an external id, a personId, or a type and an id such as \
-                 EMAIL:ana@example.com"
-            ))
-        })
+        for one in found {
+            if persons.find(&one)?.is_some() {
+                return Ok(one);
+            }
+        }
+        Err(Error::not_found(format!(
+            "nobody is known by \"{text}\"; a person is an external id, a personId, or a type and an id such as \
+             EMAIL:ana@example.com"
+        )))
     }
 
     /// The id that a person had before it was merged, by a name that it had then.
@@ -208,7 +210,7 @@ impl Engine {
     /// `NotFound` when the text means nobody.
     pub fn own_id_of(&self, text: &str) -> Result<PersonId> {
         let who = self.who(text)?;
-        let own = self.storage().persons()?.find_by(who.kind, &who.id, &who.sender);
+        let own = self.storage().known_persons().find(&who)?;
         own.ok_or_else(|| Error::not_found(format!("nobody is known by \"{text}\"")))
     }
 
@@ -502,5 +504,7 @@ pub(crate) fn refused(code: FaultCode, property: &str, message: String) -> Verdi
     Verdict::Refused(vec![Fault { code, property: property.to_owned(), message }])
 }
 
+#[cfg(test)]
+mod kept;
 #[cfg(test)]
 mod tests;

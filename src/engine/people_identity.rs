@@ -47,8 +47,9 @@ impl Engine {
                 )));
             }
         }
-        let persons = self.storage().persons()?;
-        if let Some(id) = persons.find_by(IdentifierType::Visitor, visitor, session) {
+        let (id, sender) = (visitor.to_owned(), session.to_owned());
+        let who = Identifier { kind: IdentifierType::Visitor, id, sender };
+        if let Some(id) = self.storage().known_persons().find(&who)? {
             return Ok(id);
         }
         let (visitor, session) = (visitor.to_owned(), session.to_owned());

@@ -20,6 +20,7 @@ use crate::export::json::Part;
 pub(crate) use crate::export::lines::merge::Merge;
 use crate::export::moments::Flows;
 use crate::export::shape::PackedRow;
+use crate::export::shape::pack_number;
 use crate::export::spill::Extent;
 use crate::export::spill::Room;
 use crate::export::spill::Spill;
@@ -34,8 +35,8 @@ const MILLIS_PER_DAY: i64 = MICROS_PER_DAY / 1_000;
 const RUN_BYTES: usize = 4 << 20;
 /// What a row takes at first guess.
 const ROW_BYTES: usize = 96;
-/// What stands before each row of a run.
-const FRAME_BYTES: usize = 24;
+/// The most that stands before a row of a run: five numbers.
+const HEAD_BYTES: usize = 4 * 5 + 10;
 
 /// A row: what it is ordered by, and where its id and behind that what is packed of it are in a text.
 #[derive(Clone, Copy, Debug)]
@@ -111,14 +112,15 @@ impl Lines {
 
     /// The rows in their order, one behind the other.
     fn frames(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.text.len() + self.lines.len() * FRAME_BYTES);
+        let mut out = Vec::with_capacity(self.text.len() + self.lines.len() * HEAD_BYTES / 2);
         for line in &self.lines {
-            out.extend_from_slice(&line.seq.to_le_bytes());
             for number in [line.milli, line.nth, line.id_bytes, line.bytes] {
-                out.extend_from_slice(&number.to_le_bytes());
+                pack_number(u64::from(number), &mut out);
             }
+            pack_number(line.seq.cast_unsigned(), &mut out);
             out.extend_from_slice(&self.text[line.at..line.end()]);
         }
+        out.shrink_to_fit();
         out
     }
 }

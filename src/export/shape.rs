@@ -145,7 +145,7 @@ impl RowShape {
 
     /// Appends the line of a row and a line feed; `None` if the row is not whole.
     pub(crate) fn write(&self, row: PackedRow<'_>, clock: &mut Clock, out: &mut Vec<u8>) -> Option<()> {
-        let mut packed = Packed { bytes: row.packed };
+        let mut packed = Packed::of(row.packed);
         let person = PersonId(packed.number()?.cast_signed());
         out.extend_from_slice(&self.head);
         write_text(row.event_id, out);
@@ -189,12 +189,23 @@ impl RowShape {
 }
 
 /// Numbers and texts of a row, as they are read.
-struct Packed<'a> {
+#[derive(Debug)]
+pub(crate) struct Packed<'a> {
     bytes: &'a [u8],
 }
 
 impl<'a> Packed<'a> {
-    fn number(&mut self) -> Option<u64> {
+    pub(crate) fn of(bytes: &'a [u8]) -> Self {
+        Self { bytes }
+    }
+
+    /// The bytes that are left.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// What [`pack_number`] wrote.
+    pub(crate) fn number(&mut self) -> Option<u64> {
         let (mut number, mut shift) = (0, 0);
         loop {
             let (byte, rest) = self.bytes.split_first()?;

@@ -62,7 +62,7 @@ use crate::time::TimeRange;
 /// Rows that one thread compresses at a time; a segment costs a little compression where it begins.
 pub(crate) const SEGMENT_ROWS: usize = 4_096;
 /// What sorted rows may take in memory, over all days that are worked on.
-const ROOM_BYTES: usize = 32 << 20;
+const ROOM_BYTES: usize = 96 << 20;
 /// Files that are written at the same time.
 const MOST_PUTS: usize = 4;
 

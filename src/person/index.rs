@@ -44,6 +44,12 @@ pub struct Persons {
     aliases: Arc<Aliases>,
 }
 
+/// A `personId` as export files write it.
+pub(crate) fn own_id(text: &str) -> Option<PersonId> {
+    let id = text.parse().ok().filter(|_| !text.starts_with(['+', '0']))?;
+    Some(PersonId(id))
+}
+
 /// Whom an identifier leads to that was taken from its person.
 const NOBODY: PersonId = PersonId(0);
 
@@ -149,18 +155,11 @@ impl Persons {
     /// kinds that need none. An `ID` is our own `personId`, written as export files write it.
     pub fn find_by(&self, kind: IdentifierType, id: &str, sender: &str) -> Option<PersonId> {
         if kind == IdentifierType::Id {
-            let person = PersonId(id.parse().ok()?);
-            return (self.contains(person) && !id.starts_with(['+', '0'])).then_some(person);
+            return own_id(id).filter(|person| self.contains(*person));
         }
         let hash = name_hash(kind, id, sender);
         let found = self.segments.iter().rev().find_map(|segment| segment.find(hash, kind, id, sender));
         found.filter(|person| *person != NOBODY && !self.aliases.is_deleted(*person))
-    }
-
-    /// Persons whose rows are not in an older version of this index, and maybe some that are.
-    pub(crate) fn newer_than(&self, older: &Self) -> Vec<PersonId> {
-        let is_new = |one: &&Arc<Segment>| !older.segments.iter().any(|other| Arc::ptr_eq(one, other));
-        self.segments.iter().filter(is_new).flat_map(|one| one.iter().map(|person| person.id)).collect()
     }
 
     /// The id that the next new person gets: one above the greatest.

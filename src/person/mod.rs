@@ -37,6 +37,7 @@ pub use identifier::IdentifierType;
 pub use index::Person;
 pub use index::PersonRef;
 pub use index::Persons;
+pub(crate) use index::own_id;
 pub use profile::Doc;
 pub use profile::Later;
 pub use profile::Member;

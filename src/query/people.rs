@@ -106,7 +106,7 @@ impl PersonsTable {
         Box::pin(async move {
             let external = |error| DataFusionError::External(Box::new(error));
             let snapshot = Arc::clone(&self.snapshot);
-            let read = move || snapshot.people.chunks(snapshot.persons.all()?);
+            let read = move || snapshot.people.chunks(&snapshot.persons);
             let chunks = tokio::task::spawn_blocking(read).await;
             let chunks = chunks.map_err(|error| DataFusionError::External(Box::new(error)))?;
             let mut chunks = chunks.map_err(external)?;

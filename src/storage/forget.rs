@@ -82,14 +82,14 @@ impl Storage {
     /// of all.
     pub async fn forget_all(self: &Arc<Self>, asked: &[PersonId]) -> Result<Vec<Receipt>> {
         self.writer()?;
-        let known = self.persons()?;
+        let known = self.known_persons();
         let mut persons: Vec<PersonId> = asked.iter().map(|one| known.resolve(*one)).collect();
         persons.sort_unstable();
         persons.dedup();
         let of = |person: &PersonId| known.aliases().members(*person);
         let mut members: Vec<PersonId> = persons.iter().flat_map(of).collect();
         members.sort_unstable();
-        let is_known: Vec<bool> = persons.iter().map(|one| known.contains(*one)).collect();
+        let is_known: Vec<bool> = persons.iter().map(|one| known.contains(*one)).collect::<Result<_>>()?;
         let merged: Vec<Vec<i64>> = persons
             .iter()
             .map(|one| of(one).into_iter().filter(|other| other != one).map(|other| other.0).collect())
@@ -165,6 +165,7 @@ impl Storage {
         if !there.is_empty() {
             self.change_people(move |people| people.delete_all(&there)).await?;
         }
+        self.people_rows.forget()?;
         self.catalog.overwrite_deleted()?;
         let (left, checked) = self.files_of(&members).await?;
         if let Some((id, ..)) = left.first() {

@@ -3,15 +3,26 @@
 //! lie end to end until somebody asks for them.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use arrow::array::Array;
 use arrow::array::ArrayRef;
+use arrow::array::AsArray;
+use arrow::array::DictionaryArray;
+use arrow::array::Int32Array;
+use arrow::array::RunArray;
 use arrow::array::UInt8Array;
 use arrow::array::UInt64Array;
 use arrow::compute::cast;
 use arrow::compute::take;
 use arrow::datatypes::DataType;
+use arrow::datatypes::Field;
+use arrow::datatypes::Int32Type;
+use arrow::datatypes::Schema;
+use arrow::datatypes::UInt8Type;
 use arrow::error::ArrowError;
+use arrow::record_batch::RecordBatch;
+use arrow::record_batch::RecordBatchOptions;
 use arrow::row::RowConverter;
 use arrow::row::SortField;
 
@@ -48,6 +59,23 @@ impl KeptColumns {
         self.rows
     }
 
+    /// The columns as Arrow's own types for what they are: runs, dictionaries and plain arrays.
+    pub(crate) fn to_batch(&self) -> Result<RecordBatch, ArrowError> {
+        let arrays = self.columns.iter().map(|column| column.to_array(self.rows));
+        let arrays = arrays.collect::<Result<Vec<_>, _>>()?;
+        let field = |(place, array): (usize, &ArrayRef)| {
+            Field::new(place.to_string(), array.data_type().clone(), true)
+        };
+        let schema = Schema::new(arrays.iter().enumerate().map(field).collect::<Vec<_>>());
+        let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
+        RecordBatch::try_new_with_options(Arc::new(schema), arrays, &options)
+    }
+
+    /// What [`KeptColumns::to_batch`] gave.
+    pub(crate) fn of_batch(batch: &RecordBatch) -> Self {
+        Self { rows: batch.num_rows(), columns: batch.columns().iter().map(Column::of_array).collect() }
+    }
+
     /// The column at a place, as another type that Arrow can make of it.
     pub(crate) fn column(&self, place: usize, shown_as: &DataType) -> Result<ArrayRef, ArrowError> {
         let (values, of) = match &self.columns[place] {
@@ -60,6 +88,27 @@ impl KeptColumns {
 }
 
 impl Column {
+    fn to_array(&self, rows: usize) -> Result<ArrayRef, ArrowError> {
+        Ok(match self {
+            Self::Same(value) => {
+                let end = i32::try_from(rows).map_err(|error| ArrowError::ExternalError(error.into()))?;
+                Arc::new(RunArray::try_new(&Int32Array::from(vec![end]), value)?)
+            }
+            Self::Few { values, of } => Arc::new(DictionaryArray::try_new(of.clone(), Arc::clone(values))?),
+            Self::Whole(whole) => Arc::clone(whole),
+        })
+    }
+
+    fn of_array(array: &ArrayRef) -> Self {
+        if let Some(runs) = array.as_run_opt::<Int32Type>() {
+            return Self::Same(Arc::clone(runs.values()));
+        }
+        if let Some(few) = array.as_dictionary_opt::<UInt8Type>() {
+            return Self::Few { values: Arc::clone(few.values()), of: few.keys().clone() };
+        }
+        Self::Whole(Arc::clone(array))
+    }
+
     fn of(mut whole: ArrayRef) -> Result<Self, ArrowError> {
         if !whole.is_empty() && is_same(&whole) {
             return Ok(Self::Same(take(&whole, &UInt8Array::from(vec![0]), None)?));
@@ -116,8 +165,6 @@ fn numbered(whole: &ArrayRef, most: usize) -> Result<Option<(UInt8Array, Vec<u64
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow::array::Int64Array;
     use arrow::array::ListBuilder;
     use arrow::array::StringArray;
@@ -180,6 +227,11 @@ mod tests {
             let views: ArrayRef = Arc::new(StringViewArray::from(texts));
             prop_assert_eq!(&kept.column(0, &DataType::Utf8View).unwrap(), &views);
             prop_assert_eq!(kept.len(), rows.len());
+            let again = KeptColumns::of_batch(&kept.to_batch().unwrap());
+            prop_assert_eq!(again.len(), rows.len());
+            for (place, column) in given.iter().enumerate() {
+                prop_assert_eq!(&again.column(place, column.data_type()).unwrap(), column);
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::ids::PersonId;
 use crate::person::Aliases;
 use crate::person::ExternalIds;
 use crate::person::Identifier;
+use crate::person::IdentifierType;
 use crate::person::Person;
 use crate::person::Persons;
 use crate::storage::catalog::Catalog;
@@ -59,10 +60,40 @@ impl KnownPersons {
             return Ok(all);
         }
         let read = match &self.catalog {
-            Some(catalog) => catalog.load_persons()?.merged_as(Aliases::clone(&self.aliases)),
+            Some(catalog) => catalog.load_persons(&self.aliases)?,
             None => Persons::default(),
         };
         Ok(self.all.get_or_init(|| Arc::new(read)))
+    }
+
+    /// The person that an identifier was given to, merged or not, unless it is no more; looked up alone if nobody has asked
+    /// for everybody.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub fn find(&self, who: &Identifier) -> Result<Option<PersonId>> {
+        match (self.all.get(), &self.catalog) {
+            (Some(all), _) => Ok(all.find(who)),
+            (None, Some(catalog)) => catalog.find_person(who),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// Whether there is a person of this id, merged or not; as [`KnownPersons::find`].
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub fn contains(&self, id: PersonId) -> Result<bool> {
+        let who = Identifier { kind: IdentifierType::Id, id: id.0.to_string(), sender: String::new() };
+        Ok(self.find(&who)?.is_some())
+    }
+
+    /// The person that an identifier leads to, merges followed; as [`KnownPersons::find`].
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub fn owner(&self, who: &Identifier) -> Result<Option<PersonId>> {
+        Ok(self.find(who)?.map(|found| self.resolve(found)))
     }
 
     /// What everybody is called outside, read now if nobody has asked yet.

@@ -10,6 +10,7 @@
 //! lake/<definition>/_delta_log/                     the Delta log of one definition
 //! lake/<definition>/day=YYYY-MM-DD/<name>.parquet   its events of one UTC day
 //! index/<definition>/day=YYYY-MM-DD/<name>.idx     what is known of the data file of that name, made from it
+//! index/persons.rows                                the table of persons, made from the catalog
 //! spill/                                            what running queries could not keep in memory
 //! state/history                                     what was typed at the prompt
 //! ```
@@ -102,6 +103,11 @@ impl Layout {
     /// The sidecars of data files.
     pub fn index(&self) -> PathBuf {
         self.root.join("index")
+    }
+
+    /// The table of persons, made from the catalog.
+    pub(crate) fn people(&self) -> PathBuf {
+        self.index().join("persons.rows")
     }
 
     /// The sidecar of a data file of the lake; on the local disk, wherever the lake is. None for what is no data file.

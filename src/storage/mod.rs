@@ -38,6 +38,7 @@ mod overlay;
 mod parquet;
 mod people;
 mod people_columns;
+mod people_file;
 mod people_rows;
 mod pool;
 mod record;

@@ -13,6 +13,7 @@ use crate::error::Context;
 use crate::error::Error;
 use crate::error::Result;
 use crate::ids::PersonId;
+use crate::person::Aliases;
 use crate::person::Contact;
 use crate::person::CustomAttribute;
 use crate::person::CustomAttributes;
@@ -92,7 +93,7 @@ impl PeopleTx<'_> {
 
     /// Everybody whom a person stands for, itself among them.
     fn members(&self, root: PersonId) -> Result<Vec<Member>> {
-        self.say(members(self.tx, &self.persons, root))
+        self.say(members(self.tx, self.persons.aliases(), root))
     }
 
     /// The profile of a person, by any id of it.
@@ -299,7 +300,7 @@ impl PeopleTx<'_> {
     /// The aliases as the merges in force say.
     fn realias(&mut self) -> Result<()> {
         let edges = self.say(profiles::merges_in_force(self.tx))?;
-        self.persons.aliases_mut().replace(crate::person::Aliases::of(edges));
+        self.persons.aliases_mut().replace(Aliases::of(edges));
         Ok(())
     }
 
@@ -368,10 +369,10 @@ impl PeopleTx<'_> {
 /// Everybody whom a person stands for, itself among them.
 pub(crate) fn members(
     tx: &Transaction<'_>,
-    persons: &Persons,
+    aliases: &Aliases,
     root: PersonId,
 ) -> rusqlite::Result<Vec<Member>> {
-    let ids = persons.aliases().members(root).into_iter();
+    let ids = aliases.members(root).into_iter();
     let members = ids.filter_map(|id| profiles::member(tx, id).transpose());
     members.collect()
 }
@@ -443,9 +444,11 @@ impl Storage {
 
     /// The profiles of some persons, by any ids of them.
     pub fn profiles(&self, ids: &[PersonId]) -> Result<Vec<Option<Profile>>> {
-        let persons = self.persons()?;
+        let persons = self.known_persons();
         self.read_people(|tx| {
-            ids.iter().map(|id| Ok(Profile::of(&members(tx, &persons, persons.resolve(*id))?))).collect()
+            ids.iter()
+                .map(|id| Ok(Profile::of(&members(tx, persons.aliases(), persons.resolve(*id))?)))
+                .collect()
         })
     }
 

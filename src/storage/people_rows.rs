@@ -1,10 +1,12 @@
 //! The table of persons as Arrow columns in memory, in chunks by id: made when somebody first asks, and after that made
-//! anew only where persons changed, which the number of the last change tells.
+//! anew only where persons changed, which the number of the last change tells. A table that took long to make goes to the
+//! disk, where the next process finds it.
 
 use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::sync::mpsc::Receiver;
 use std::sync::mpsc::sync_channel;
@@ -21,20 +23,28 @@ use crate::error::Context;
 use crate::error::Error;
 use crate::error::Result;
 use crate::ids::PersonId;
+use crate::person::Aliases;
 use crate::person::CustomAttributes;
 use crate::person::Member;
 use crate::person::Persons;
 use crate::person::Profile;
 use crate::storage::catalog::Catalog;
 use crate::storage::catalog::profiles;
+use crate::storage::catalog::profiles::PeopleState;
 use crate::storage::catalog::profiles::Unread;
 use crate::storage::kept_columns::KeptColumns;
+use crate::storage::known_persons::KnownPersons;
 use crate::storage::people::members;
 use crate::storage::people_columns::columns;
 use crate::storage::people_columns::schema;
+use crate::storage::people_file::Found;
+use crate::storage::people_file::Made;
+use crate::storage::people_file::PeopleFile;
 
 /// Persons of one chunk when it is made; one that grows to twice as many is cut.
 const CHUNK: usize = 8_192;
+/// Fewer new rows than these, and than a quarter of all, are not worth a new file: they are soon made.
+const LEAST_SAVED: usize = if cfg!(test) { 4 } else { 50_000 };
 
 /// The persons of a snapshot, for those who ask.
 #[derive(Clone, Debug, Default)]
@@ -47,16 +57,23 @@ pub struct People {
 #[derive(Debug)]
 pub(crate) struct PeopleRows {
     catalog: Arc<Catalog>,
+    file: PeopleFile,
+    /// Whether the file may be written.
+    writes: bool,
     kept: Mutex<Kept>,
 }
 
 #[derive(Debug, Default)]
 struct Kept {
     /// What the chunks were made from.
-    persons: Arc<Persons>,
+    aliases: Arc<Aliases>,
     attributes: Arc<CustomAttributes>,
     change: i64,
+    /// The greatest id of a person that was looked at.
+    last: i64,
     chunks: Vec<Chunk>,
+    /// Rows that were made since the file was written.
+    unsaved: usize,
 }
 
 /// Persons in the order of ids; never empty.
@@ -92,9 +109,59 @@ impl PeopleChunk {
 }
 
 impl PeopleRows {
-    pub(crate) fn new(catalog: Arc<Catalog>) -> Self {
-        Self { catalog, kept: Mutex::default() }
+    pub(crate) fn new(catalog: Arc<Catalog>, file: PeopleFile, writes: bool) -> Self {
+        Self { catalog, file, writes, kept: Mutex::default() }
     }
+
+    #[cfg(test)]
+    pub(crate) fn unsaved(&self) -> usize {
+        lock(&self.kept).unsaved
+    }
+
+    /// Leaves nothing of persons on the disk; what is in memory follows the catalog as ever.
+    pub(crate) fn forget(&self) -> Result<()> {
+        let mut kept = lock(&self.kept);
+        self.file.remove()?;
+        kept.unsaved = kept.rows();
+        Ok(())
+    }
+
+    /// Everybody who stands for themselves as these aliases say.
+    fn chunks(&self, aliases: &Arc<Aliases>, attributes: &Arc<CustomAttributes>) -> Result<Vec<PeopleChunk>> {
+        let mut kept = lock(&self.kept);
+        if kept.attributes != *attributes {
+            *kept = Kept { attributes: Arc::clone(attributes), ..Kept::default() };
+        }
+        let doing = "read persons from";
+        self.catalog.look(doing, |tx| {
+            let say = |error| self.catalog.failed(doing, error);
+            let state = profiles::people_state(tx).map_err(say)?;
+            if kept.chunks.is_empty()
+                && let Some(name) = &state.file
+                && let Some(found) = self.file.find(name, attributes)
+            {
+                kept.open(found)?;
+            }
+            kept.catch_up(tx, &state, aliases, say)
+        })?;
+        if self.writes && kept.unsaved >= LEAST_SAVED.max(kept.rows() / 4) {
+            self.save(&mut kept);
+        }
+        Ok(kept.chunks.iter().filter_map(Chunk::shown).collect())
+    }
+
+    /// Writes the file. It is derived, so a failure is only a store without one.
+    fn save(&self, kept: &mut Kept) {
+        kept.unsaved = 0;
+        let chunks = kept.chunks.iter().filter_map(|chunk| chunk.rows.as_deref());
+        if let Ok(name) = self.file.write(kept.made(), chunks) {
+            let _ = self.catalog.name_people_file(&name);
+        }
+    }
+}
+
+fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl People {
@@ -112,11 +179,11 @@ impl People {
     }
 
     /// Everybody who stands for themselves, in the order of ids. Reads the catalog where it is not in memory yet.
-    pub fn chunks(&self, persons: &Arc<Persons>) -> Result<Vec<PeopleChunk>> {
-        let Some(rows) = &self.rows else { return self.unwritten(persons) };
-        let mut kept = rows.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.catch_up(&rows.catalog, persons, &self.attributes)?;
-        Ok(kept.chunks.iter().filter_map(Chunk::shown).collect())
+    pub fn chunks(&self, persons: &KnownPersons) -> Result<Vec<PeopleChunk>> {
+        match &self.rows {
+            Some(rows) => rows.chunks(persons.aliases(), &self.attributes),
+            None => self.unwritten(persons.all()?),
+        }
     }
 
     /// Persons of whom nothing is written anywhere, as tests have them.
@@ -149,54 +216,89 @@ impl Chunk {
 }
 
 impl Kept {
-    fn catch_up(
-        &mut self,
-        catalog: &Catalog,
-        persons: &Arc<Persons>,
-        attributes: &Arc<CustomAttributes>,
-    ) -> Result<()> {
-        if self.attributes != *attributes {
-            *self = Self { attributes: Arc::clone(attributes), ..Self::default() };
-        }
-        let doing = "read persons from";
-        catalog.look(doing, |tx| {
-            let say = |error| catalog.failed(doing, error);
-            let change = profiles::last_change(tx).map_err(say)?;
-            if change == self.change && Arc::ptr_eq(&self.persons, persons) {
-                return Ok(());
-            }
-            if self.chunks.is_empty() {
-                self.begin(persons);
-            } else {
-                let mut changed: BTreeSet<PersonId> =
-                    profiles::changed_after(tx, self.change).map_err(say)?.into_iter().collect();
-                changed.extend(persons.newer_than(&self.persons));
-                changed.extend(persons.aliases().differing_from(self.persons.aliases()));
-                let roots: Vec<PersonId> = changed.iter().map(|id| persons.resolve(*id)).collect();
-                changed.extend(roots);
-                changed.into_iter().for_each(|id| self.mark(id, persons));
-            }
-            self.cut();
-            let missing = self.chunks.iter().enumerate().filter(|(_, chunk)| chunk.rows.is_none());
-            let read = missing.map(|(at, chunk)| Ok((at, Read::of(tx, persons, &chunk.ids).map_err(say)?)));
-            for (at, chunk) in made(read, |read| read.chunk(attributes, say))? {
-                self.chunks[at] = chunk;
-            }
-            self.chunks.retain(|chunk| !chunk.ids.is_empty());
-            self.persons = Arc::clone(persons);
-            self.change = change;
-            Ok(())
-        })
+    fn rows(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.ids.len()).sum()
     }
 
-    fn begin(&mut self, persons: &Persons) {
-        let mut ids: Vec<i64> = persons.iter().map(|one| one.id.0).collect();
-        ids.sort_unstable();
-        self.chunks = Chunk::cut(&ids).collect();
+    fn made(&self) -> Made {
+        let mut merged: Vec<_> = self.aliases.iter().map(|(from, root)| (from.0, root.0)).collect();
+        merged.sort_unstable();
+        let attributes = self.attributes.iter().cloned().collect();
+        Made { change: self.change, last: self.last, merged, attributes }
+    }
+
+    /// Goes on from what a file has; from nothing, if some of it is not as it was written.
+    fn open(&mut self, found: Found) -> Result<()> {
+        let unopened = found.chunks.into_iter().enumerate().map(Ok);
+        let mut opened = made(unopened, |chunk| Ok(chunk.open()))?;
+        opened.sort_unstable_by_key(|(at, _)| *at);
+        let chunks = opened.into_iter().map(|(_, opened)| {
+            let (ids, rows) = opened?;
+            Some(Chunk { ids, rows: Some(Arc::new(rows)) })
+        });
+        let Some(chunks) = chunks.collect::<Option<Vec<_>>>() else { return Ok(()) };
+        let Made { change, last, merged, .. } = found.made;
+        let merged = merged.into_iter().map(|(from, root)| (PersonId(from), PersonId(root)));
+        *self = Self {
+            aliases: Arc::new(Aliases::of(merged)),
+            attributes: Arc::clone(&self.attributes),
+            change,
+            last,
+            chunks,
+            unsaved: 0,
+        };
+        Ok(())
+    }
+
+    fn catch_up(
+        &mut self,
+        tx: &rusqlite::Transaction<'_>,
+        state: &PeopleState,
+        aliases: &Arc<Aliases>,
+        say: impl Fn(rusqlite::Error) -> Error + Copy + Sync,
+    ) -> Result<()> {
+        let same = Arc::ptr_eq(&self.aliases, aliases);
+        if (state.change, state.last) == (self.change, self.last) && same {
+            return Ok(());
+        }
+        if !self.chunks.is_empty() {
+            let changed = profiles::changed_after(tx, self.change).map_err(say)?;
+            let mut changed: BTreeSet<PersonId> =
+                changed.into_iter().filter(|id| id.0 <= self.last).collect();
+            changed.extend(aliases.differing_from(&self.aliases));
+            let roots: Vec<PersonId> = changed.iter().map(|id| aliases.resolve(*id)).collect();
+            changed.extend(roots);
+            changed.into_iter().for_each(|id| self.mark(id, aliases));
+        }
+        let new = profiles::persons_after(tx, self.last).map_err(say)?;
+        self.append(new.into_iter().filter(|id| aliases.resolve(*id) == *id));
+        self.cut();
+        let missing = self.chunks.iter().enumerate().filter(|(_, chunk)| chunk.rows.is_none());
+        let read = missing.map(|(at, chunk)| Ok((at, Read::of(tx, aliases, &chunk.ids).map_err(say)?)));
+        for (at, chunk) in made(read, |read| read.chunk(&self.attributes, say))? {
+            self.unsaved += chunk.ids.len();
+            self.chunks[at] = chunk;
+        }
+        self.chunks.retain(|chunk| !chunk.ids.is_empty());
+        self.aliases = Arc::clone(aliases);
+        (self.change, self.last) = (state.change, state.last);
+        Ok(())
+    }
+
+    /// Adds persons behind all others.
+    fn append(&mut self, new: impl Iterator<Item = PersonId>) {
+        let mut ids: Vec<i64> = new.map(|id| id.0).collect();
+        if ids.is_empty() {
+            return;
+        }
+        if let Some(short) = self.chunks.pop_if(|last| last.ids.len() < CHUNK) {
+            ids.splice(..0, short.ids.iter().copied());
+        }
+        self.chunks.extend(Chunk::cut(&ids));
     }
 
     /// Notes that a person came, changed, or is not shown any more.
-    fn mark(&mut self, id: PersonId, persons: &Persons) {
+    fn mark(&mut self, id: PersonId, aliases: &Aliases) {
         let after =
             self.chunks.partition_point(|chunk| chunk.ids.first().is_some_and(|first| *first <= id.0));
         let at = after.saturating_sub(1);
@@ -204,16 +306,16 @@ impl Kept {
             self.chunks.extend(Chunk::cut(&[id.0]));
             return;
         };
-        let shown = persons.contains(id) && persons.resolve(id) == id;
+        let shown = aliases.resolve(id) == id;
         match (chunk.ids.binary_search(&id.0), shown) {
             (Ok(_), true) => chunk.rows = None,
             (Err(place), true) => {
+                // One that is no more is left out when the rows are made.
                 let (before, behind) = chunk.ids.split_at(place);
                 let ids: Vec<i64> = before.iter().chain([&id.0]).chain(behind).copied().collect();
                 *chunk = Chunk { ids: ids.into(), rows: None };
             }
             (Ok(_), false) => {
-                // One that becomes empty is left out when its rows are made.
                 let ids: Vec<i64> = chunk.ids.iter().copied().filter(|one| *one != id.0).collect();
                 *chunk = Chunk { ids: ids.into(), rows: None };
             }
@@ -251,15 +353,15 @@ struct Read {
 impl Read {
     fn of(
         tx: &rusqlite::Transaction<'_>,
-        persons: &Persons,
+        aliases: &Aliases,
         ids: &ScalarBuffer<i64>,
     ) -> rusqlite::Result<Self> {
         let ids = ids.clone();
         let (Some(first), Some(last)) = (ids.first(), ids.last()) else {
             return Ok(Self { ids, all: Vec::new(), merged: HashMap::new() });
         };
-        let roots = ids.iter().map(|id| PersonId(*id)).filter(|id| persons.aliases().is_involved(*id));
-        let merged = roots.map(|id| Ok((id, members(tx, persons, id)?))).collect::<rusqlite::Result<_>>()?;
+        let roots = ids.iter().map(|id| PersonId(*id)).filter(|id| aliases.is_involved(*id));
+        let merged = roots.map(|id| Ok((id, members(tx, aliases, id)?))).collect::<rusqlite::Result<_>>()?;
         let all = profiles::unread_between(tx, *first, *last)?;
         Ok(Self { ids, all, merged })
     }

@@ -32,6 +32,7 @@ use crate::storage::lake::Lake;
 use crate::storage::live::HeldLog;
 use crate::storage::lock::DirLock;
 use crate::storage::overlay::Overlay;
+use crate::storage::people_file::PeopleFile;
 use crate::storage::people_rows::PeopleRows;
 use crate::storage::recover;
 use crate::storage::recover::WritingMark;
@@ -158,7 +159,8 @@ impl Storage {
         let opened = recover::open(&config, &layout).await?;
         let mark = WritingMark::new(layout.writing());
         let catalog = opened.catalog;
-        let people_rows = Arc::new(PeopleRows::new(Arc::clone(&catalog)));
+        let file = PeopleFile::new(layout.people());
+        let people_rows = Arc::new(PeopleRows::new(Arc::clone(&catalog), file, !config.read_only));
         let index = Arc::new(Index::new(layout.clone(), config.index_memory));
         Ok(Arc::new(Self {
             layout,

@@ -226,6 +226,20 @@ impl Storage {
         People::new(self.attributes(), Arc::clone(&self.people_rows))
     }
 
+    /// The table of persons by somebody who has kept nothing, neither in memory nor in this file.
+    #[cfg(test)]
+    pub(crate) fn people_anew(&self, file: &std::path::Path) -> People {
+        let file = crate::storage::people_file::PeopleFile::new(file.to_owned());
+        let rows = crate::storage::people_rows::PeopleRows::new(Arc::clone(&self.catalog), file, false);
+        People::new(self.attributes(), Arc::new(rows))
+    }
+
+    /// Rows of persons that were made since they were last written to the disk.
+    #[cfg(test)]
+    pub(crate) fn people_unsaved(&self) -> usize {
+        self.people_rows.unsaved()
+    }
+
     /// The buffers as they are now, readable as files; `true` when they have not changed since they were last seen.
     async fn see_buffers(&self, seen: &mut Seen) -> Result<bool> {
         if self.buffers.version() == seen.buffers.version {

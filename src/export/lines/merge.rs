@@ -4,11 +4,12 @@ use std::cmp::Ordering;
 
 use crate::error::Error;
 use crate::error::Result;
-use crate::export::lines::FRAME_BYTES;
+use crate::export::lines::HEAD_BYTES;
 use crate::export::lines::Line;
 use crate::export::lines::Lines;
 use crate::export::lines::Run;
 use crate::export::lines::order;
+use crate::export::shape::Packed;
 use crate::export::spill::Extent;
 use crate::export::spill::Taken;
 
@@ -54,7 +55,7 @@ impl Cursor {
 
     fn advance(&mut self) -> Result<()> {
         self.head = None;
-        if !self.ensure(FRAME_BYTES)? {
+        if !self.ensure(1)? {
             // The memory is free for others.
             self.frames = Vec::new();
             if let Rest::Memory(taken) = &mut self.rest {
@@ -62,24 +63,27 @@ impl Cursor {
             }
             return Ok(());
         }
-        let frame = &self.frames[self.next..self.next + FRAME_BYTES];
-        let number = |at: usize| u32::from_le_bytes(bytes_at(frame, at));
-        let mut line = Line {
-            seq: i64::from_le_bytes(bytes_at(frame, 0)),
-            at: 0,
-            milli: number(8),
-            nth: number(12),
-            id_bytes: number(16),
-            bytes: number(20),
-        };
-        let whole = FRAME_BYTES + line.end();
+        // The last rows may be shorter than a head may be.
+        self.ensure(HEAD_BYTES)?;
+        let (mut line, head) = self.line().ok_or_else(cut_off)?;
+        let whole = head + line.end();
         if !self.ensure(whole)? {
-            return Err(Error::internal("rows that did not fit in memory were cut off on the disk"));
+            return Err(cut_off());
         }
-        line.at = self.next + FRAME_BYTES;
+        line.at = self.next + head;
         self.next += whole;
         self.head = Some(line);
         Ok(())
+    }
+
+    /// The next row, not yet where it lies, and the bytes of its head.
+    fn line(&self) -> Option<(Line, usize)> {
+        let frames = &self.frames[self.next..];
+        let mut packed = Packed::of(frames);
+        let mut number = || u32::try_from(packed.number()?).ok();
+        let (milli, nth, id_bytes, bytes) = (number()?, number()?, number()?, number()?);
+        let seq = packed.number()?.cast_signed();
+        Some((Line { seq, at: 0, milli, nth, id_bytes, bytes }, frames.len() - packed.len()))
     }
 
     /// Reads until so many bytes follow; false when there are none at all.
@@ -100,10 +104,8 @@ impl Cursor {
     }
 }
 
-fn bytes_at<const N: usize>(frame: &[u8], at: usize) -> [u8; N] {
-    let mut bytes = [0; N];
-    bytes.copy_from_slice(&frame[at..at + N]);
-    bytes
+fn cut_off() -> Error {
+    Error::internal("rows that did not fit in memory were cut off on the disk")
 }
 
 /// Gives the rows of all runs in their order.

@@ -67,11 +67,16 @@ const BUSY: Duration = Duration::from_secs(10);
 /// Pages kept in memory while writing: the index of external ids is written at random places.
 const WRITER_CACHE_KIB: i64 = 64 * 1024;
 
+/// Pages kept while whole tables are read, each page once.
+const READER_CACHE_KIB: i64 = 2 * 1024;
+
 /// An open catalog; may be shared by threads, which take turns.
 #[derive(Debug)]
 pub struct Catalog {
     connection: Mutex<Connection>,
     path: PathBuf,
+    /// Pages that are kept otherwise.
+    cache_kib: i64,
 }
 
 /// How much the catalog holds.
@@ -102,7 +107,7 @@ impl Catalog {
         });
         let mut connection = opened.map_err(|error| sql_error(path, "open", error))?;
         schema::migrate(&mut connection, path)?;
-        Ok(Self { connection: Mutex::new(connection), path: path.to_owned() })
+        Ok(Self { connection: Mutex::new(connection), path: path.to_owned(), cache_kib: WRITER_CACHE_KIB })
     }
 
     /// Opens for reading only, beside a writer or without one, and where nothing may be written.
@@ -134,7 +139,7 @@ impl Catalog {
         });
         let connection = opened.map_err(|error| sql_error(path, "open", error))?;
         schema::check(&connection, path)?;
-        Ok(Self { connection: Mutex::new(connection), path: path.to_owned() })
+        Ok(Self { connection: Mutex::new(connection), path: path.to_owned(), cache_kib: READER_CACHE_KIB })
     }
 
     /// Where the catalog lies.
@@ -167,6 +172,22 @@ impl Catalog {
         let mut connection = self.lock();
         let result = connection.transaction().and_then(|tx| run(&tx));
         result.map_err(|error| sql_error(&self.path, doing, error))
+    }
+
+    /// [`Catalog::read`] of whole tables: what was read is not kept, for it is not needed again.
+    fn read_through<T>(
+        &self,
+        doing: &str,
+        run: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T> {
+        let mut connection = self.lock();
+        let read = || {
+            connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
+            let read = connection.transaction().and_then(|tx| run(&tx));
+            connection.pragma_update(None, "cache_size", -self.cache_kib)?;
+            read
+        };
+        read().map_err(|error| sql_error(&self.path, doing, error))
     }
 
     /// One transaction, durable when this returns.

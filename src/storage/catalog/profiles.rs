@@ -48,6 +48,13 @@ impl Catalog {
         self.read("load custom attributes from", custom_attributes)
     }
 
+    /// Notes the name of the file with the table of persons.
+    pub(crate) fn name_people_file(&self, name: &str) -> Result<()> {
+        self.write("note the table of persons in", |tx| {
+            tx.execute("UPDATE people_state SET file = ?1", [name]).map(|_| ())
+        })
+    }
+
     /// The number of the last change of persons.
     pub fn last_person_change(&self) -> Result<i64> {
         self.read("read the last change from", last_change)
@@ -160,11 +167,34 @@ pub(crate) fn unread_between(tx: &Transaction<'_>, first: i64, last: i64) -> rus
     Ok(all)
 }
 
-/// The persons whose records changed after a change.
+/// The persons of whom something else is known than before a change, whether somebody wrote it or events brought it.
 pub(crate) fn changed_after(tx: &Transaction<'_>, change: i64) -> rusqlite::Result<Vec<PersonId>> {
-    let mut statement =
-        tx.prepare_cached("SELECT person_id FROM profiles WHERE change > ?1 ORDER BY person_id")?;
+    let mut statement = tx.prepare_cached(
+        "SELECT person_id FROM profiles WHERE change > ?1 UNION SELECT id FROM persons WHERE change > ?1",
+    )?;
     statement.query_map([change], |row| Ok(PersonId(row.get(0)?)))?.collect()
+}
+
+/// The persons with greater ids than this one, in the order of ids.
+pub(crate) fn persons_after(tx: &Transaction<'_>, last: i64) -> rusqlite::Result<Vec<PersonId>> {
+    let sql = "SELECT id FROM persons WHERE id > ?1 AND deleted_at IS NULL ORDER BY id";
+    tx.prepare_cached(sql)?.query_map([last], |row| Ok(PersonId(row.get(0)?)))?.collect()
+}
+
+/// What tells whether what is kept of persons is still right.
+#[derive(Debug)]
+pub(crate) struct PeopleState {
+    /// The number of the last change.
+    pub(crate) change: i64,
+    /// The greatest id of a person.
+    pub(crate) last: i64,
+    /// The name of the file with the table of persons, if one was written.
+    pub(crate) file: Option<String>,
+}
+
+pub(crate) fn people_state(tx: &Transaction<'_>) -> rusqlite::Result<PeopleState> {
+    let sql = "SELECT change, file, (SELECT coalesce(max(id), 0) FROM persons) FROM people_state";
+    tx.query_row(sql, [], |row| Ok(PeopleState { change: row.get(0)?, file: row.get(1)?, last: row.get(2)? }))
 }
 
 pub(crate) fn put_person(

@@ -31,7 +31,16 @@ const STEPS: &[&str] = &[
     travel::TABLES,
     computed::TABLE,
     exports::PINS,
+    CHANGED_BY_EVENTS,
 ];
+
+/// A change of persons that events brought, which has no profile to note it in; and the file with the table of persons that
+/// may be believed.
+const CHANGED_BY_EVENTS: &str = "
+    ALTER TABLE persons ADD COLUMN change INTEGER;
+    CREATE INDEX persons_by_change ON persons (change) WHERE change IS NOT NULL;
+    ALTER TABLE people_state ADD COLUMN file TEXT;
+";
 
 /// Segments: definition is JSON, members the persons of a static one.
 const SEGMENTS: &str = "

@@ -1,5 +1,6 @@
 use super::*;
 use crate::ids::PersonId;
+use crate::person::Aliases;
 use crate::person::Identifier;
 use crate::person::IdentifierType;
 use crate::person::Person;
@@ -66,7 +67,7 @@ fn a_batch_is_there_after_reopening_with_all_that_it_brought() {
     assert_eq!(catalog.sources().unwrap(), [source]);
     assert_eq!(catalog.id_runs().unwrap(), ["1.run"]);
     assert_eq!(catalog.counts().unwrap(), Counts { persons: 2, rejected: 1, batches: 1 });
-    let persons = catalog.load_persons().unwrap();
+    let persons = catalog.load_persons(&Aliases::default()).unwrap();
     assert_eq!(persons.len(), 2);
     assert_eq!(persons.find(&email("a@b.c")), Some(PersonId(1)));
     assert_eq!(persons.external_id(PersonId(90_210)), Some("u2"));
@@ -106,8 +107,8 @@ fn a_batch_that_fails_at_its_end_leaves_nothing() {
     assert_eq!(catalog.record_batch(&taken_run).unwrap_err().kind(), Kind::Conflict);
     assert_eq!(catalog.next_batch().unwrap(), 2);
     assert_eq!(catalog.last_seq().unwrap(), 0);
-    assert_eq!(catalog.load_persons().unwrap().len(), 1);
-    assert_eq!(catalog.load_persons().unwrap().find(&email("x@y.z")), None);
+    assert_eq!(catalog.load_persons(&Aliases::default()).unwrap().len(), 1);
+    assert_eq!(catalog.load_persons(&Aliases::default()).unwrap().find(&email("x@y.z")), None);
 }
 
 #[test]
@@ -164,7 +165,7 @@ fn an_identifier_may_move_to_another_person() {
         let persons = vec![(owner, vec![email("a@b.c")])];
         catalog.record_batch(&BatchRecord { number, persons, ..BatchRecord::default() }).unwrap();
     }
-    assert_eq!(catalog.load_persons().unwrap().find(&email("a@b.c")), Some(PersonId(2)));
+    assert_eq!(catalog.load_persons(&Aliases::default()).unwrap().find(&email("a@b.c")), Some(PersonId(2)));
 }
 
 #[test]
@@ -177,7 +178,7 @@ fn the_external_id_given_as_an_identifier_too_is_kept_once() {
     let identities: i64 =
         catalog.lock().query_row("SELECT count(*) FROM identities", [], |row| row.get(0)).unwrap();
     assert_eq!(identities, 0);
-    assert_eq!(catalog.load_persons().unwrap().find(&external), Some(PersonId(1)));
+    assert_eq!(catalog.load_persons(&Aliases::default()).unwrap().find(&external), Some(PersonId(1)));
 }
 
 #[test]

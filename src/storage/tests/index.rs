@@ -15,6 +15,9 @@ pub(super) fn indexed(storage: &Storage) -> BTreeSet<String> {
                 folders.push(path);
                 continue;
             }
+            if path == storage.layout().people() {
+                continue;
+            }
             let within = path.strip_prefix(&root).unwrap().to_str().unwrap();
             let parts: Vec<&str> = within.split('/').collect();
             found.insert(layout::data_of_sidecar(parts[0], parts[1], parts[2]).unwrap());
