@@ -29,23 +29,45 @@ pub(crate) fn persons_named(conditions: &[Expr]) -> Option<Vec<i64>> {
 
 /// The persons that a condition allows, if it names them.
 pub(crate) fn named_in(condition: &Expr) -> Option<BTreeSet<i64>> {
-    let is_person = |expr: &Expr| matches!(expr, Expr::Column(column) if column.name == PERSON_ID);
-    let id = |expr: &Expr| match expr {
-        Expr::Literal(ScalarValue::Int64(Some(id)), _) => Some(*id),
-        _ => None,
-    };
+    allowed(condition, &|column, value| is_column(column, PERSON_ID).then(|| id_in(value))?)
+}
+
+/// The persons that a condition allows, if all that it compares is told by `leaf`: of a column and a value that it
+/// equals, whom that allows.
+pub(crate) fn allowed(
+    condition: &Expr,
+    leaf: &impl Fn(&Expr, &Expr) -> Option<BTreeSet<i64>>,
+) -> Option<BTreeSet<i64>> {
     match condition {
-        Expr::BinaryExpr(binary) => match binary.op {
-            Operator::And => match (named_in(&binary.left), named_in(&binary.right)) {
-                (Some(one), Some(other)) => Some(&one & &other),
-                (one, other) => one.or(other),
-            },
-            Operator::Or => Some(&named_in(&binary.left)? | &named_in(&binary.right)?),
-            Operator::Eq if is_person(&binary.left) => Some(BTreeSet::from([id(&binary.right)?])),
-            Operator::Eq if is_person(&binary.right) => Some(BTreeSet::from([id(&binary.left)?])),
-            _ => None,
-        },
-        Expr::InList(list) if !list.negated && is_person(&list.expr) => list.list.iter().map(id).collect(),
+        Expr::BinaryExpr(binary) => {
+            let (left, right) = (&binary.left, &binary.right);
+            match binary.op {
+                Operator::And => match (allowed(left, leaf), allowed(right, leaf)) {
+                    (Some(one), Some(other)) => Some(&one & &other),
+                    (one, other) => one.or(other),
+                },
+                Operator::Or => Some(&allowed(left, leaf)? | &allowed(right, leaf)?),
+                Operator::Eq => leaf(left, right).or_else(|| leaf(right, left)),
+                _ => None,
+            }
+        }
+        Expr::InList(list) if !list.negated => list
+            .list
+            .iter()
+            .map(|value| leaf(&list.expr, value))
+            .try_fold(BTreeSet::new(), |all, some| Some(&all | &some?)),
+        _ => None,
+    }
+}
+
+pub(crate) fn is_column(expr: &Expr, name: &str) -> bool {
+    matches!(expr, Expr::Column(column) if column.name == name)
+}
+
+/// A constant id of a person.
+pub(crate) fn id_in(value: &Expr) -> Option<BTreeSet<i64>> {
+    match value {
+        Expr::Literal(ScalarValue::Int64(Some(id)), _) => Some(BTreeSet::from([*id])),
         _ => None,
     }
 }

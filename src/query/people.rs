@@ -1,5 +1,6 @@
 //! The table `persons`: who there is, with what is stored of each and what is computed.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -32,13 +33,20 @@ use futures::stream;
 
 use crate::error::Context;
 use crate::error::Result;
+use crate::ids::PersonId;
+use crate::person::Identifier;
+use crate::person::IdentifierType;
 use crate::query::Planned;
 use crate::query::Wanted;
 use crate::query::computed::ComputedColumn;
 use crate::query::computed::ComputedColumns;
 use crate::query::computed::ComputedField;
-use crate::query::holding::named_in;
+use crate::query::holding::allowed;
+use crate::query::holding::id_in;
+use crate::query::holding::is_column;
 use crate::query::scan_by;
+use crate::schema::EXTERNAL_PERSON_ID;
+use crate::schema::PERSON_ID;
 use crate::storage::PeopleChunk;
 use crate::storage::snapshot::Snapshot;
 
@@ -106,13 +114,14 @@ impl PersonsTable {
         Box::pin(async move {
             let external = |error| DataFusionError::External(Box::new(error));
             let snapshot = Arc::clone(&self.snapshot);
-            let read = move || snapshot.people.chunks(&snapshot.persons);
+            let filters = wanted.filters.to_vec();
+            let read = move || match named(&filters, |name| snapshot.persons.owner(&name).ok()) {
+                Some(ids) => snapshot.people.chunks_with(&snapshot.persons, &ids),
+                None => snapshot.people.chunks(&snapshot.persons),
+            };
             let chunks = tokio::task::spawn_blocking(read).await;
             let chunks = chunks.map_err(|error| DataFusionError::External(Box::new(error)))?;
-            let mut chunks = chunks.map_err(external)?;
-            if let Some(ids) = wanted.filters.iter().find_map(named_in) {
-                chunks.retain(|chunk| ids.iter().any(|id| chunk.ids().binary_search(id).is_ok()));
-            }
+            let chunks = chunks.map_err(external)?;
             let columns = Arc::new(self.columns(wanted.projection).await.map_err(external)?);
             let partitions = wanted.state.config().target_partitions().max(1);
             let share = chunks.len().div_ceil(partitions).max(1);
@@ -123,6 +132,26 @@ impl PersonsTable {
             Ok(DataSourceExec::from_data_source(PersonsSource { partitions, columns }) as _)
         })
     }
+}
+
+/// The persons that conditions allow, if they name them by id or external id; whom an external id leads to is found, or
+/// nothing is told.
+fn named(
+    conditions: &[Expr],
+    find: impl Fn(Identifier) -> Option<Option<PersonId>>,
+) -> Option<BTreeSet<i64>> {
+    let leaf = |column: &Expr, value: &Expr| {
+        if is_column(column, PERSON_ID) {
+            return id_in(value);
+        }
+        let Expr::Literal(value, _) = value else { return None };
+        let text = value.try_as_str().flatten().filter(|_| is_column(column, EXTERNAL_PERSON_ID))?;
+        let kind = IdentifierType::ExternalId;
+        let found = find(Identifier { kind, id: text.to_owned(), sender: String::new() })?;
+        Some(found.into_iter().map(|person| person.0).collect())
+    };
+    let all = conditions.iter().filter_map(|condition| allowed(condition, &leaf));
+    all.reduce(|one, other| &one & &other)
 }
 
 impl Columns {
@@ -217,7 +246,7 @@ impl TableProvider for PersonsTable {
     ) -> DataFusionResult<Vec<TableProviderFilterPushDown>> {
         Ok(filters
             .iter()
-            .map(|filter| match named_in(filter) {
+            .map(|filter| match named(std::slice::from_ref(*filter), |_| Some(None)) {
                 Some(_) => TableProviderFilterPushDown::Inexact,
                 None => TableProviderFilterPushDown::Unsupported,
             })

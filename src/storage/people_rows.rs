@@ -43,6 +43,8 @@ use crate::storage::people_file::PeopleFile;
 
 /// Persons of one chunk when it is made; one that grows to twice as many is cut.
 const CHUNK: usize = 8_192;
+/// More persons than these are not read one by one.
+const MOST_SOUGHT: usize = 1_000;
 /// Fewer new rows than these, and than a quarter of all, are not worth a new file: they are soon made.
 const LEAST_SAVED: usize = if cfg!(test) { 4 } else { 50_000 };
 
@@ -150,6 +152,31 @@ impl PeopleRows {
         Ok(kept.chunks.iter().filter_map(Chunk::shown).collect())
     }
 
+    /// Some persons, read alone; none if the table is there already, where they are sooner found.
+    fn sought(
+        &self,
+        aliases: &Aliases,
+        attributes: &CustomAttributes,
+        ids: &BTreeSet<i64>,
+    ) -> Result<Option<Vec<PeopleChunk>>> {
+        if !lock(&self.kept).chunks.is_empty() {
+            return Ok(None);
+        }
+        let roots = ids.iter().map(|id| PersonId(*id)).filter(|id| aliases.resolve(*id) == *id);
+        let doing = "read persons from";
+        let profiles = self.catalog.look(doing, |tx| {
+            let read = roots.map(|id| members(tx, aliases, id).map(|members| Profile::of(&members)));
+            let read = read.collect::<rusqlite::Result<Vec<_>>>();
+            read.map_err(|error| self.catalog.failed(doing, error))
+        })?;
+        let profiles: Vec<Profile> = profiles.into_iter().flatten().collect();
+        if profiles.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        let (ids, rows) = kept(&profiles, attributes)?;
+        Ok(Some(vec![PeopleChunk { ids, rows }]))
+    }
+
     /// Writes the file. It is derived, so a failure is only a store without one.
     fn save(&self, kept: &mut Kept) {
         kept.unsaved = 0;
@@ -184,6 +211,18 @@ impl People {
             Some(rows) => rows.chunks(persons.aliases(), &self.attributes),
             None => self.unwritten(persons.all()?),
         }
+    }
+
+    /// [`People::chunks`] with some persons in them, if they are there, by their own ids. The table is not made for them.
+    pub fn chunks_with(&self, persons: &KnownPersons, ids: &BTreeSet<i64>) -> Result<Vec<PeopleChunk>> {
+        if let Some(rows) = self.rows.as_ref().filter(|_| ids.len() <= MOST_SOUGHT)
+            && let Some(some) = rows.sought(persons.aliases(), &self.attributes, ids)?
+        {
+            return Ok(some);
+        }
+        let mut chunks = self.chunks(persons)?;
+        chunks.retain(|chunk| ids.iter().any(|id| chunk.ids.binary_search(id).is_ok()));
+        Ok(chunks)
     }
 
     /// Persons of whom nothing is written anywhere, as tests have them.
