@@ -21,6 +21,7 @@ mod millis;
 mod named;
 mod names;
 mod people;
+mod people_source;
 mod person_set;
 mod persons_column;
 mod planned;

@@ -1,53 +1,37 @@
 //! The table `persons`: who there is, with what is stored of each and what is computed.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::FieldRef;
 use arrow::datatypes::Schema;
 use arrow::datatypes::SchemaRef;
-use arrow::record_batch::RecordBatch;
-use arrow::record_batch::RecordBatchOptions;
 use datafusion::catalog::Session;
 use datafusion::catalog::TableProvider;
 use datafusion::common::DataFusionError;
 use datafusion::common::Result as DataFusionResult;
-use datafusion::common::Statistics;
-use datafusion::common::stats::Precision;
-use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::datasource::source::DataSource;
 use datafusion::datasource::source::DataSourceExec;
-use datafusion::execution::SendableRecordBatchStream;
-use datafusion::execution::TaskContext;
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::TableProviderFilterPushDown;
 use datafusion::logical_expr::TableType;
-use datafusion::physical_expr::EquivalenceProperties;
-use datafusion::physical_expr::Partitioning;
-use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::projection::ProjectionExprs;
-use datafusion::physical_plan::DisplayFormatType;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use futures::stream;
 
-use crate::error::Context;
 use crate::error::Result;
 use crate::ids::PersonId;
 use crate::person::Identifier;
 use crate::person::IdentifierType;
 use crate::query::Planned;
 use crate::query::Wanted;
-use crate::query::computed::ComputedColumn;
 use crate::query::computed::ComputedColumns;
 use crate::query::computed::ComputedField;
 use crate::query::holding::allowed;
 use crate::query::holding::id_in;
 use crate::query::holding::is_column;
+use crate::query::people_source::Column;
+use crate::query::people_source::Columns;
+use crate::query::people_source::PersonsSource;
 use crate::query::scan_by;
 use crate::schema::EXTERNAL_PERSON_ID;
 use crate::schema::PERSON_ID;
-use crate::storage::PeopleChunk;
 use crate::storage::snapshot::Snapshot;
 
 /// `persons`: one row for each person, ordered by id; whoever was merged into another has none. Computed attributes are
@@ -57,27 +41,6 @@ pub(crate) struct PersonsTable {
     snapshot: Arc<Snapshot>,
     computed: Option<Arc<dyn ComputedColumns>>,
     fields: Vec<ComputedField>,
-}
-
-/// Chunks of persons that become rows one after another, as they are read.
-#[derive(Clone, Debug)]
-struct PersonsSource {
-    partitions: Vec<Vec<PeopleChunk>>,
-    columns: Arc<Columns>,
-}
-
-/// The columns that are asked for, in their order.
-#[derive(Debug)]
-struct Columns {
-    schema: SchemaRef,
-    of: Vec<Column>,
-}
-
-#[derive(Debug)]
-enum Column {
-    /// The place among those that are kept.
-    Stored(usize),
-    Computed(Arc<ComputedColumn>),
 }
 
 impl PersonsTable {
@@ -129,7 +92,7 @@ impl PersonsTable {
             if partitions.is_empty() {
                 partitions.push(Vec::new());
             }
-            Ok(DataSourceExec::from_data_source(PersonsSource { partitions, columns }) as _)
+            Ok(DataSourceExec::from_data_source(PersonsSource::new(partitions, columns)) as _)
         })
     }
 }
@@ -152,76 +115,6 @@ fn named(
     };
     let all = conditions.iter().filter_map(|condition| allowed(condition, &leaf));
     all.reduce(|one, other| &one & &other)
-}
-
-impl Columns {
-    fn of(&self, chunk: &PeopleChunk) -> Result<RecordBatch> {
-        let columns = self.of.iter().zip(self.schema.fields()).map(|(column, field)| match column {
-            Column::Stored(place) => chunk.column(*place, field.data_type()),
-            Column::Computed(computed) => computed.of(chunk.ids()),
-        });
-        let columns = columns.collect::<Result<Vec<_>>>()?;
-        let options = RecordBatchOptions::new().with_row_count(Some(chunk.len()));
-        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
-            .internal(|| "could not put the persons together".to_owned())
-    }
-}
-
-impl DataSource for PersonsSource {
-    fn open(&self, partition: usize, _: Arc<TaskContext>) -> DataFusionResult<SendableRecordBatchStream> {
-        let columns = Arc::clone(&self.columns);
-        let schema = Arc::clone(&columns.schema);
-        let rows = self.partitions[partition]
-            .clone()
-            .into_iter()
-            .map(move |chunk| columns.of(&chunk).map_err(|error| DataFusionError::External(Box::new(error))));
-        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream::iter(rows))))
-    }
-
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let persons: usize = self.partitions.iter().flatten().map(PeopleChunk::len).sum();
-        write!(f, "persons={persons}, partitions={}", self.partitions.len())
-    }
-
-    fn output_partitioning(&self) -> Partitioning {
-        Partitioning::UnknownPartitioning(self.partitions.len())
-    }
-
-    fn eq_properties(&self) -> EquivalenceProperties {
-        EquivalenceProperties::new(Arc::clone(&self.columns.schema))
-    }
-
-    fn partition_statistics(&self, partition: Option<usize>) -> DataFusionResult<Arc<Statistics>> {
-        let all = match partition {
-            Some(partition) => &self.partitions[partition..=partition],
-            None => &self.partitions,
-        };
-        let mut statistics = Statistics::new_unknown(&self.columns.schema);
-        statistics.num_rows = Precision::Exact(all.iter().flatten().map(PeopleChunk::len).sum());
-        Ok(Arc::new(statistics))
-    }
-
-    fn with_fetch(&self, _: Option<usize>) -> Option<Arc<dyn DataSource>> {
-        None
-    }
-
-    fn fetch(&self) -> Option<usize> {
-        None
-    }
-
-    fn try_swapping_with_projection(
-        &self,
-        _: &ProjectionExprs,
-    ) -> DataFusionResult<Option<Arc<dyn DataSource>>> {
-        Ok(None)
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DataFusionResult<TreeNodeRecursion>,
-    ) -> DataFusionResult<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
 }
 
 impl TableProvider for PersonsTable {

@@ -8,12 +8,19 @@ use std::sync::Arc;
 use arrow::array::Array;
 use arrow::array::ArrayRef;
 use arrow::array::AsArray;
+use arrow::array::BooleanArray;
 use arrow::array::DictionaryArray;
 use arrow::array::Int32Array;
+use arrow::array::ListArray;
 use arrow::array::RunArray;
 use arrow::array::UInt8Array;
 use arrow::array::UInt64Array;
+use arrow::array::new_empty_array;
+use arrow::array::new_null_array;
+use arrow::buffer::BooleanBuffer;
+use arrow::buffer::OffsetBuffer;
 use arrow::compute::cast;
+use arrow::compute::filter;
 use arrow::compute::take;
 use arrow::datatypes::DataType;
 use arrow::datatypes::Field;
@@ -76,14 +83,48 @@ impl KeptColumns {
         Self { rows: batch.num_rows(), columns: batch.columns().iter().map(Column::of_array).collect() }
     }
 
-    /// The column at a place, as another type that Arrow can make of it.
-    pub(crate) fn column(&self, place: usize, shown_as: &DataType) -> Result<ArrayRef, ArrowError> {
+    /// The column at a place, as another type that Arrow can make of it; of the rows that are wanted, if not of all.
+    pub(crate) fn column(
+        &self,
+        place: usize,
+        shown_as: &DataType,
+        wanted: Option<&BooleanArray>,
+    ) -> Result<ArrayRef, ArrowError> {
+        match (&self.columns[place], wanted) {
+            (Column::Same(value), _) => {
+                let rows = wanted.map_or(self.rows, BooleanArray::true_count);
+                repeated(&cast(value, shown_as)?, rows)
+            }
+            (Column::Few { values, of }, None) => take(&cast(values, shown_as)?, of, None),
+            (Column::Few { values, of }, Some(wanted)) => {
+                take(&cast(values, shown_as)?, &filter(of, wanted)?, None)
+            }
+            (Column::Whole(whole), None) => cast(whole, shown_as),
+            (Column::Whole(whole), Some(wanted)) => cast(&filter(whole, wanted)?, shown_as),
+        }
+    }
+
+    /// The rows whose value at a place `holds` is true of; it is asked about each value once where they are kept once.
+    pub(crate) fn matching<E: From<ArrowError>>(
+        &self,
+        place: usize,
+        shown_as: &DataType,
+        holds: impl Fn(&ArrayRef) -> Result<BooleanArray, E>,
+    ) -> Result<BooleanArray, E> {
         let (values, of) = match &self.columns[place] {
-            Column::Same(value) => (value, &UInt8Array::from_value(0, self.rows)),
-            Column::Few { values, of } => (values, of),
-            Column::Whole(whole) => return cast(whole, shown_as),
+            Column::Same(value) => {
+                let all = holds(&cast(value, shown_as)?)?.value(0);
+                let rows = if all { BooleanBuffer::new_set } else { BooleanBuffer::new_unset };
+                return Ok(BooleanArray::new(rows(self.rows), None));
+            }
+            Column::Few { values, of } => (values, of.values()),
+            Column::Whole(whole) => return holds(&cast(whole, shown_as)?),
         };
-        take(&cast(values, shown_as)?, of, None)
+        let holds = holds(&cast(values, shown_as)?)?;
+        let mut by_number = [false; u8::MAX as usize + 1];
+        by_number.iter_mut().zip(holds.values()).for_each(|(one, holds)| *one = holds);
+        let rows = BooleanBuffer::collect_bool(of.len(), |row| by_number[usize::from(of[row])]);
+        Ok(BooleanArray::new(rows, None))
     }
 }
 
@@ -122,6 +163,21 @@ impl Column {
     }
 }
 
+/// As many rows as asked for of the one value.
+fn repeated(value: &ArrayRef, rows: usize) -> Result<ArrayRef, ArrowError> {
+    if value.null_count() > 0 {
+        return Ok(new_null_array(value.data_type(), rows));
+    }
+    if let (DataType::List(item), Some(list)) = (value.data_type(), value.as_list_opt::<i32>())
+        && list.value_length(0) == 0
+    {
+        let offsets = OffsetBuffer::new_zeroed(rows);
+        let items = new_empty_array(item.data_type());
+        return Ok(Arc::new(ListArray::try_new(Arc::clone(item), offsets, items, None)?));
+    }
+    take(value, &UInt8Array::from_value(0, rows), None)
+}
+
 fn is_same(whole: &ArrayRef) -> bool {
     let others = whole.len() - 1;
     whole.null_count() == whole.len() || whole.slice(0, others).as_ref() == whole.slice(1, others).as_ref()
@@ -129,7 +185,8 @@ fn is_same(whole: &ArrayRef) -> bool {
 
 /// The place of each row's value among the values that there are, if a byte can say it.
 fn few(whole: &ArrayRef) -> Result<Option<(UInt8Array, ArrayRef)>, ArrowError> {
-    if !matches!(whole.data_type(), DataType::Utf8 | DataType::List(_)) {
+    // Lists take long to put together again.
+    if *whole.data_type() != DataType::Utf8 {
         return Ok(None);
     }
     let most = usize::from(u8::MAX) + 1;
@@ -203,7 +260,7 @@ mod tests {
         };
         let shapes: Vec<_> = kept.columns.iter().map(shape).collect();
         // Half of what a byte can say is the most among the first rows.
-        assert_eq!(shapes, [(0, 1), (2, 1_000), (2, 1_000), (0, 1), (0, 1), (1, 7), (2, 1_000)]);
+        assert_eq!(shapes, [(0, 1), (2, 1_000), (2, 1_000), (0, 1), (0, 1), (2, 1_000), (2, 1_000)]);
         let kept = KeptColumns::of(vec![texts(128)]).unwrap();
         assert_eq!(shape(&kept.columns[0]), (1, 128));
         assert_eq!(KeptColumns::of(Vec::new()).unwrap().len(), 0);
@@ -222,15 +279,23 @@ mod tests {
             let given: Vec<ArrayRef> = vec![Arc::new(StringArray::from(texts.clone())), lists(&tags), numbers];
             let kept = KeptColumns::of(given.clone()).unwrap();
             for (place, column) in given.iter().enumerate() {
-                prop_assert_eq!(&kept.column(place, column.data_type()).unwrap(), column);
+                prop_assert_eq!(&kept.column(place, column.data_type(), None).unwrap(), column);
             }
             let views: ArrayRef = Arc::new(StringViewArray::from(texts));
-            prop_assert_eq!(&kept.column(0, &DataType::Utf8View).unwrap(), &views);
+            prop_assert_eq!(&kept.column(0, &DataType::Utf8View, None).unwrap(), &views);
             prop_assert_eq!(kept.len(), rows.len());
+            let wanted: BooleanArray = rows.iter().map(|one| Some(one.2.is_some_and(|number| number > 0))).collect();
+            for (place, column) in given.iter().enumerate() {
+                let some = kept.column(place, column.data_type(), Some(&wanted)).unwrap();
+                prop_assert_eq!(&some, &filter(column, &wanted).unwrap());
+                // True of what has a value.
+                let valid = kept.matching::<ArrowError>(place, column.data_type(), |values| arrow::compute::is_not_null(values));
+                prop_assert_eq!(valid.unwrap(), arrow::compute::is_not_null(column).unwrap());
+            }
             let again = KeptColumns::of_batch(&kept.to_batch().unwrap());
             prop_assert_eq!(again.len(), rows.len());
             for (place, column) in given.iter().enumerate() {
-                prop_assert_eq!(&again.column(place, column.data_type()).unwrap(), column);
+                prop_assert_eq!(&again.column(place, column.data_type(), None).unwrap(), column);
             }
         }
     }

@@ -200,8 +200,11 @@ mod tests {
         let nobody = Profile::new(PersonId(2), Micros(0));
         let schema = schema(&attributes);
         let kept = KeptColumns::of(columns(&[ana, nobody], &attributes).unwrap()).unwrap();
-        let shown =
-            schema.fields().iter().enumerate().map(|(place, field)| kept.column(place, field.data_type()));
+        let shown = schema
+            .fields()
+            .iter()
+            .enumerate()
+            .map(|(place, field)| kept.column(place, field.data_type(), None));
         let rows = RecordBatch::try_new(Arc::clone(&schema), shown.map(Result::unwrap).collect()).unwrap();
         let shown =
             arrow::util::pretty::pretty_format_batches(std::slice::from_ref(&rows)).unwrap().to_string();

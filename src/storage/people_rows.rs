@@ -14,10 +14,12 @@ use std::thread;
 
 use arrow::array::ArrayRef;
 use arrow::array::AsArray;
+use arrow::array::BooleanArray;
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::DataType;
 use arrow::datatypes::Int64Type;
 use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
 
 use crate::error::Context;
 use crate::error::Error;
@@ -104,9 +106,29 @@ impl PeopleChunk {
         self.rows.len()
     }
 
-    /// The column at a place of [`People::schema`], as the type that it says.
-    pub fn column(&self, place: usize, shown_as: &DataType) -> Result<ArrayRef> {
-        self.rows.column(place, shown_as).internal(|| "could not put the persons together".to_owned())
+    /// The column at a place of [`People::schema`], as the type that it says; of the rows that are wanted, if not of all.
+    pub fn column(
+        &self,
+        place: usize,
+        shown_as: &DataType,
+        wanted: Option<&BooleanArray>,
+    ) -> Result<ArrayRef> {
+        let column = self.rows.column(place, shown_as, wanted);
+        column.internal(|| "could not put the persons together".to_owned())
+    }
+
+    /// The rows whose value at a place `holds` is true of. It is asked about values, not about rows: of each that there
+    /// is, once, where there are few.
+    ///
+    /// # Errors
+    /// Those of `holds`.
+    pub fn matching<E: From<ArrowError>>(
+        &self,
+        place: usize,
+        shown_as: &DataType,
+        holds: impl Fn(&ArrayRef) -> std::result::Result<BooleanArray, E>,
+    ) -> std::result::Result<BooleanArray, E> {
+        self.rows.matching(place, shown_as, holds)
     }
 }
 

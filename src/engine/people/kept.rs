@@ -135,7 +135,7 @@ async fn made_anew(engine: &Engine, folder: &tempfile::TempDir) -> String {
         .iter()
         .map(|chunk| {
             let fields = schema.fields().iter().enumerate();
-            let columns = fields.map(|(place, field)| chunk.column(place, field.data_type()).unwrap());
+            let columns = fields.map(|(place, field)| chunk.column(place, field.data_type(), None).unwrap());
             arrow::array::RecordBatch::try_new(std::sync::Arc::clone(&schema), columns.collect()).unwrap()
         })
         .collect();
@@ -263,5 +263,63 @@ async fn a_process_finds_the_table_that_another_made() {
     fs::write(data.join("index/persons.rows"), old).unwrap();
     let engine = open(&folder).await;
     assert_eq!(table(&engine).await, forgotten);
+    engine.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn conditions_mean_the_same_whether_the_table_asks_its_values_or_somebody_asks_its_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(&folder).await;
+    assert!(done(&engine, "CREATE PERSON ATTRIBUTE points INTEGER").await);
+    let person = |n: i64| {
+        let mut person = json!({"externalId": format!("p{n}"), "firstName": format!("N{}", n * 7 % 500)});
+        if n % 5 > 0 {
+            person["city"] = json!(format!("C{}", n % 4));
+            person["customAttributes"] = json!({"points": n % 90});
+        }
+        if n % 11 == 0 {
+            person["tags"] = json!(["vip"]);
+            person["gender"] = json!("FEMALE");
+        }
+        PersonOp::Create(PersonWrite::from_json(&person).unwrap())
+    };
+    engine.write_people((0..900).map(person).collect(), "API").await.unwrap();
+    let conditions = [
+        "city = 'C1'",
+        "city <> 'C2'",
+        "city IS NULL",
+        "city IS NOT NULL AND points >= 40",
+        "NOT (city = 'C1')",
+        "city IN ('C1', 'nowhere') AND gender = 'FEMALE'",
+        "coalesce(city, 'none') = 'none'",
+        "city = 'C3' OR \"firstName\" LIKE 'N1%'",
+        "\"firstName\" LIKE 'N12%'",
+        "upper(city) = 'C1' AND \"firstName\" > 'N3'",
+        "points BETWEEN 10 AND 20 AND city < 'C2'",
+        "array_has(tags, 'vip')",
+        "cardinality(tags) > 0 AND city = 'C1'",
+        "\"middleName\" IS NULL AND city = 'C0'",
+        "\"middleName\" = 'x'",
+        "type = 'CUSTOMER' AND origin = 'API' AND \"personId\" % 3 = 0",
+        "type <> 'CUSTOMER'",
+        "\"createdTime\" <= now() AND city = \"firstName\"",
+        "(city IS DISTINCT FROM 'C1') AND \"externalPersonId\" LIKE 'p1%'",
+        "CASE WHEN city = 'C1' THEN points END = 5",
+    ];
+    for condition in conditions {
+        let own = format!("SELECT * FROM persons WHERE {condition} ORDER BY \"personId\"");
+        let twin = format!(
+            "SELECT * FROM (SELECT * FROM persons LIMIT 10000) WHERE {condition} ORDER BY \"personId\""
+        );
+        assert_eq!(rows(&engine, &own).await, rows(&engine, &twin).await, "{condition}");
+        let own = format!("SELECT count(*) FROM persons WHERE {condition}");
+        let twin = format!("SELECT count(*) FROM (SELECT * FROM persons LIMIT 10000) WHERE {condition}");
+        assert_eq!(rows(&engine, &own).await, rows(&engine, &twin).await, "{condition}");
+    }
+    let plan = rows(&engine, "EXPLAIN SELECT count(*) FROM persons WHERE city = 'C1' AND points > 3").await;
+    assert!(
+        plan.contains("persons=900, partitions=1, predicate=city@") && !plan.contains("FilterExec"),
+        "{plan}"
+    );
     engine.close().await.unwrap();
 }
