@@ -39,6 +39,7 @@ mod parquet;
 mod people;
 mod people_columns;
 mod people_file;
+mod people_kept;
 mod people_rows;
 mod pool;
 mod record;

@@ -323,3 +323,32 @@ async fn conditions_mean_the_same_whether_the_table_asks_its_values_or_somebody_
     );
     engine.close().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_that_could_not_be_made_is_made_by_the_next_question() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(&folder).await;
+    for who in 0..6 {
+        assert!(
+            done(&engine, &format!("INSERT INTO persons (externalPersonId, city) VALUES ('p{who}', 'C')"))
+                .await
+        );
+    }
+    assert_eq!(table(&engine).await, made_anew(&engine, &folder).await);
+    assert!(done(&engine, "INSERT INTO persons (externalPersonId) VALUES ('p6'), ('p7')").await);
+    let catalog = rusqlite::Connection::open(folder.path().join("data/catalog.db")).unwrap();
+    let write = |doc: &str| {
+        assert_eq!(catalog.execute("UPDATE profiles SET doc = ?1 WHERE person_id = 7", [doc]).unwrap(), 1);
+    };
+    let doc: String =
+        catalog.query_row("SELECT doc FROM profiles WHERE person_id = 7", [], |row| row.get(0)).unwrap();
+    write("{");
+    for _ in 0..2 {
+        assert!(!done(&engine, "SELECT * FROM persons").await, "a record cannot be read");
+    }
+    write(&doc);
+    let whole = table(&engine).await;
+    assert_eq!(whole, made_anew(&engine, &folder).await);
+    assert_eq!(whole.matches("| p").count() - 5, 8, "each once, and five names of columns: {whole}");
+    engine.close().await.unwrap();
+}
