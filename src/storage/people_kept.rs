@@ -133,11 +133,12 @@ impl Kept {
         }
         if !self.chunks.is_empty() {
             let changed = profiles::changed_after(tx, self.change).map_err(say)?;
-            let mut changed: BTreeSet<PersonId> =
-                changed.into_iter().filter(|id| id.0 <= self.last).collect();
+            let mut changed: BTreeSet<PersonId> = changed.into_iter().collect();
             changed.extend(aliases.differing_from(&self.aliases));
             let roots: Vec<PersonId> = changed.iter().map(|id| aliases.resolve(*id)).collect();
             changed.extend(roots);
+            // The others come behind all that are there.
+            changed.retain(|id| id.0 <= self.last);
             changed.into_iter().for_each(|id| self.mark(id, aliases));
         }
         let new = profiles::persons_after(tx, self.last).map_err(say)?;

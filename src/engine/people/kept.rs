@@ -352,3 +352,22 @@ async fn a_table_that_could_not_be_made_is_made_by_the_next_question() {
     assert_eq!(whole.matches("| p").count() - 5, 8, "each once, and five names of columns: {whole}");
     engine.close().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_came_before_somebody_that_is_gone_again_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(&folder).await;
+    for who in 0..5 {
+        assert!(done(&engine, &format!("INSERT INTO persons (externalPersonId) VALUES ('p{who}')")).await);
+        if who == 2 {
+            assert_eq!(table(&engine).await, made_anew(&engine, &folder).await);
+        }
+    }
+    // No statement, which would ask for the table.
+    let who = Identifier { kind: IdentifierType::ExternalId, id: "p4".to_owned(), sender: String::new() };
+    engine.write_people(vec![PersonOp::Delete { who }], "API").await.unwrap();
+    let shown = table(&engine).await;
+    assert!(shown.contains("| p3 ") && !shown.contains("| p4 "), "{shown}");
+    assert_eq!(shown, made_anew(&engine, &folder).await);
+    engine.close().await.unwrap();
+}
