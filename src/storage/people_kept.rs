@@ -73,8 +73,9 @@ impl Kept {
         Self { attributes: Arc::clone(attributes), ..Self::default() }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.chunks.is_empty()
+    /// Whether nobody was looked at yet; a table from which all are gone has been looked at.
+    pub(crate) fn is_new(&self) -> bool {
+        self.last == 0
     }
 
     pub(crate) fn shown(&self) -> impl Iterator<Item = PeopleChunk> {
@@ -131,7 +132,7 @@ impl Kept {
         if (state.change, state.last) == (self.change, self.last) && same {
             return Ok(());
         }
-        if !self.chunks.is_empty() {
+        if !self.is_new() {
             let changed = profiles::changed_after(tx, self.change).map_err(say)?;
             let mut changed: BTreeSet<PersonId> = changed.into_iter().collect();
             changed.extend(aliases.differing_from(&self.aliases));

@@ -131,7 +131,7 @@ impl PeopleRows {
         self.catalog.look(doing, |tx| {
             let say = |error| self.catalog.failed(doing, error);
             let state = profiles::people_state(tx).map_err(say)?;
-            if kept.is_empty()
+            if kept.is_new()
                 && let Some(name) = &state.file
                 && let Some(found) = self.file.find(name, attributes)
             {
@@ -153,7 +153,7 @@ impl PeopleRows {
         attributes: &CustomAttributes,
         ids: &BTreeSet<i64>,
     ) -> Result<Option<Vec<PeopleChunk>>> {
-        if !lock(&self.kept).is_empty() {
+        if !lock(&self.kept).is_new() {
             return Ok(None);
         }
         let roots = ids.iter().map(|id| PersonId(*id)).filter(|id| aliases.resolve(*id) == *id);

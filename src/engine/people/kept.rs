@@ -370,3 +370,19 @@ async fn who_came_before_somebody_that_is_gone_again_is_shown() {
     assert_eq!(shown, made_anew(&engine, &folder).await);
     engine.close().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_into_a_table_that_all_have_left_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(&folder).await;
+    assert!(done(&engine, "ENABLE EVENT pageView").await);
+    let engine = take(engine, &Step::Event { who: 4, id: Some(9) }, 0, &folder).await;
+    assert!(table(&engine).await.contains("| 9 "));
+    let engine = take(engine, &Step::Delete(4), 1, &folder).await;
+    assert!(!table(&engine).await.contains("| 9 "));
+    let engine = take(engine, &Step::Event { who: 2, id: Some(3) }, 2, &folder).await;
+    let shown = table(&engine).await;
+    assert!(shown.contains("| 3 "), "{shown}");
+    assert_eq!(shown, made_anew(&engine, &folder).await);
+    engine.close().await.unwrap();
+}
