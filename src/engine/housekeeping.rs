@@ -10,7 +10,6 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::error::did_you_mean;
 use crate::ids::PersonId;
-use crate::person::Identifier;
 use crate::person::IdentifierType;
 use crate::storage::Retention;
 use crate::storage::Verified;
@@ -60,8 +59,7 @@ impl Engine {
     }
 
     fn find_one(&self, kind: IdentifierType, id: &str) -> Result<PersonId> {
-        let who = Identifier { kind, id: id.to_owned(), sender: String::new() };
-        self.storage().known_persons().owner(&who)?.ok_or_else(|| {
+        self.storage().known_persons().owner(kind, id, "")?.ok_or_else(|| {
             Error::not_found(format!(
                 "nobody is known by the {kind} \"{id}\"; FORGET PERSON takes an external id, or ID, PHONE or EMAIL before it"
             ))

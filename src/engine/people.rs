@@ -107,7 +107,7 @@ impl Verdict {
 impl Engine {
     /// The person that an identifier leads to; an `ID` may be that of one who was merged.
     pub fn find_person(&self, who: &Identifier) -> Result<Option<Profile>> {
-        match self.storage().known_persons().owner(who)? {
+        match self.storage().known_persons().owner(who.kind, &who.id, &who.sender)? {
             Some(id) => self.storage().profile(id),
             None => Ok(None),
         }
@@ -116,7 +116,7 @@ impl Engine {
     /// The ids of the persons that identifiers lead to, in their order.
     pub fn match_persons(&self, who: &[Identifier]) -> Result<Vec<Option<PersonId>>> {
         let persons = self.storage().known_persons();
-        who.iter().map(|one| persons.owner(one)).collect()
+        who.iter().map(|one| persons.owner(one.kind, &one.id, &one.sender)).collect()
     }
 
     /// The profiles of some persons, in their order; none for those that are not there.
@@ -194,7 +194,7 @@ impl Engine {
             }
         };
         for one in found {
-            if persons.find(&one)?.is_some() {
+            if persons.owner(one.kind, &one.id, &one.sender)?.is_some() {
                 return Ok(one);
             }
         }
@@ -210,7 +210,7 @@ impl Engine {
     /// `NotFound` when the text means nobody.
     pub fn own_id_of(&self, text: &str) -> Result<PersonId> {
         let who = self.who(text)?;
-        let own = self.storage().known_persons().find(&who)?;
+        let own = self.storage().known_persons().find_by(who.kind, &who.id, &who.sender)?;
         own.ok_or_else(|| Error::not_found(format!("nobody is known by \"{text}\"")))
     }
 

@@ -47,9 +47,8 @@ impl Engine {
                 )));
             }
         }
-        let (id, sender) = (visitor.to_owned(), session.to_owned());
-        let who = Identifier { kind: IdentifierType::Visitor, id, sender };
-        if let Some(id) = self.storage().known_persons().find(&who)? {
+        let persons = self.storage().known_persons();
+        if let Some(id) = persons.find_by(IdentifierType::Visitor, visitor, session)? {
             return Ok(id);
         }
         let (visitor, session) = (visitor.to_owned(), session.to_owned());

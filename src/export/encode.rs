@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 
@@ -17,6 +15,7 @@ use crate::export::gzip::Segment;
 use crate::export::lines::Lines;
 use crate::export::lines::Merge;
 use crate::export::lines::SortedDay;
+use crate::export::lines::lock;
 use crate::export::plan::FileSpan;
 use crate::export::shape::RowShape;
 
@@ -125,8 +124,4 @@ impl Tools {
         lock(&self.lines).push(lines);
         Ok(Encoded { segment, counts })
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

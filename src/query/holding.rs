@@ -29,7 +29,19 @@ pub(crate) fn persons_named(conditions: &[Expr]) -> Option<Vec<i64>> {
 
 /// The persons that a condition allows, if it names them.
 pub(crate) fn named_in(condition: &Expr) -> Option<BTreeSet<i64>> {
-    allowed(condition, &|column, value| is_column(column, PERSON_ID).then(|| id_in(value))?)
+    allowed(condition, &person_is)
+}
+
+/// The person that a column is said to equal, if it is that of persons.
+pub(crate) fn person_is(column: &Expr, value: &Expr) -> Option<BTreeSet<i64>> {
+    match (column, value) {
+        (Expr::Column(column), Expr::Literal(ScalarValue::Int64(Some(id)), _))
+            if column.name == PERSON_ID =>
+        {
+            Some(BTreeSet::from([*id]))
+        }
+        _ => None,
+    }
 }
 
 /// The persons that a condition allows, if all that it compares is told by `leaf`: of a column and a value that it
@@ -56,18 +68,6 @@ pub(crate) fn allowed(
             .iter()
             .map(|value| leaf(&list.expr, value))
             .try_fold(BTreeSet::new(), |all, some| Some(&all | &some?)),
-        _ => None,
-    }
-}
-
-pub(crate) fn is_column(expr: &Expr, name: &str) -> bool {
-    matches!(expr, Expr::Column(column) if column.name == name)
-}
-
-/// A constant id of a person.
-pub(crate) fn id_in(value: &Expr) -> Option<BTreeSet<i64>> {
-    match value {
-        Expr::Literal(ScalarValue::Int64(Some(id)), _) => Some(BTreeSet::from([*id])),
         _ => None,
     }
 }

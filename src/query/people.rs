@@ -17,21 +17,19 @@ use datafusion::logical_expr::TableType;
 
 use crate::error::Result;
 use crate::ids::PersonId;
-use crate::person::Identifier;
 use crate::person::IdentifierType;
 use crate::query::Planned;
 use crate::query::Wanted;
 use crate::query::computed::ComputedColumns;
 use crate::query::computed::ComputedField;
 use crate::query::holding::allowed;
-use crate::query::holding::id_in;
-use crate::query::holding::is_column;
+use crate::query::holding::person_is;
 use crate::query::people_source::Column;
 use crate::query::people_source::Columns;
 use crate::query::people_source::PersonsSource;
+use crate::query::people_source::external;
 use crate::query::scan_by;
 use crate::schema::EXTERNAL_PERSON_ID;
-use crate::schema::PERSON_ID;
 use crate::storage::snapshot::Snapshot;
 
 /// `persons`: one row for each person, ordered by id; whoever was merged into another has none. Computed attributes are
@@ -49,7 +47,7 @@ impl PersonsTable {
         computed: Option<Arc<dyn ComputedColumns>>,
     ) -> DataFusionResult<Self> {
         let fields = computed.as_ref().map_or_else(|| Ok(Vec::new()), |computed| computed.fields());
-        let mut fields = fields.map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let mut fields = fields.map_err(external)?;
         // A stored attribute of that name came later, or by another way.
         let stored = snapshot.people.schema();
         fields.retain(|one| stored.column_with_name(&one.name).is_none());
@@ -75,12 +73,14 @@ impl PersonsTable {
 
     fn planned<'a>(&'a self, wanted: Wanted<'a>) -> Planned<'a> {
         Box::pin(async move {
-            let external = |error| DataFusionError::External(Box::new(error));
             let snapshot = Arc::clone(&self.snapshot);
             let filters = wanted.filters.to_vec();
-            let read = move || match named(&filters, |name| snapshot.persons.owner(&name).ok()) {
-                Some(ids) => snapshot.people.chunks_with(&snapshot.persons, &ids),
-                None => snapshot.people.chunks(&snapshot.persons),
+            let read = move || {
+                let owner = |name: &str| snapshot.persons.owner(IdentifierType::ExternalId, name, "").ok();
+                match named(&filters, owner) {
+                    Some(ids) => snapshot.people.chunks_with(&snapshot.persons, &ids),
+                    None => snapshot.people.chunks(&snapshot.persons),
+                }
             };
             let chunks = tokio::task::spawn_blocking(read).await;
             let chunks = chunks.map_err(|error| DataFusionError::External(Box::new(error)))?;
@@ -99,19 +99,13 @@ impl PersonsTable {
 
 /// The persons that conditions allow, if they name them by id or external id; whom an external id leads to is found, or
 /// nothing is told.
-fn named(
-    conditions: &[Expr],
-    find: impl Fn(Identifier) -> Option<Option<PersonId>>,
-) -> Option<BTreeSet<i64>> {
-    let leaf = |column: &Expr, value: &Expr| {
-        if is_column(column, PERSON_ID) {
-            return id_in(value);
+fn named(conditions: &[Expr], find: impl Fn(&str) -> Option<Option<PersonId>>) -> Option<BTreeSet<i64>> {
+    let leaf = |column: &Expr, value: &Expr| match (column, value) {
+        (Expr::Column(name), Expr::Literal(text, _)) if name.name == EXTERNAL_PERSON_ID => {
+            let found = find(text.try_as_str().flatten()?)?;
+            Some(found.into_iter().map(|person| person.0).collect())
         }
-        let Expr::Literal(value, _) = value else { return None };
-        let text = value.try_as_str().flatten().filter(|_| is_column(column, EXTERNAL_PERSON_ID))?;
-        let kind = IdentifierType::ExternalId;
-        let found = find(Identifier { kind, id: text.to_owned(), sender: String::new() })?;
-        Some(found.into_iter().map(|person| person.0).collect())
+        _ => person_is(column, value),
     };
     let all = conditions.iter().filter_map(|condition| allowed(condition, &leaf));
     all.reduce(|one, other| &one & &other)

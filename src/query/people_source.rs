@@ -8,10 +8,9 @@ use arrow::array::Array;
 use arrow::array::ArrayRef;
 use arrow::array::AsArray;
 use arrow::array::BooleanArray;
-use arrow::array::Int64Array;
 use arrow::compute::and;
-use arrow::compute::filter;
 use arrow::compute::prep_null_mask_filter;
+use arrow::datatypes::DataType;
 use arrow::datatypes::FieldRef;
 use arrow::datatypes::Int64Type;
 use arrow::datatypes::Schema;
@@ -104,16 +103,15 @@ impl Columns {
     /// The rows of a chunk, or those that are wanted.
     fn rows(&self, chunk: &PeopleChunk, wanted: Option<&BooleanArray>) -> Result<RecordBatch> {
         let column = |(column, field): (&Column, &FieldRef)| -> Result<ArrayRef> {
-            Ok(match (column, wanted) {
-                (Column::Stored(place), _) => {
-                    chunk.column(*place, field.data_type(), wanted).map_err(external)?
+            let made = match column {
+                Column::Stored(place) => chunk.column(*place, field.data_type(), wanted),
+                Column::Computed(computed) => {
+                    // The first stored column is the id.
+                    let ids = chunk.column(0, &DataType::Int64, wanted);
+                    ids.and_then(|ids| computed.of(ids.as_primitive::<Int64Type>().values()))
                 }
-                (Column::Computed(computed), None) => computed.of(chunk.ids()).map_err(external)?,
-                (Column::Computed(computed), Some(wanted)) => {
-                    let ids = filter(&Int64Array::from(chunk.ids().to_vec()), wanted)?;
-                    computed.of(ids.as_primitive::<Int64Type>().values()).map_err(external)?
-                }
-            })
+            };
+            made.map_err(external)
         };
         let columns = self.of.iter().zip(self.schema.fields()).map(column).collect::<Result<Vec<_>>>()?;
         let rows = wanted.map_or(chunk.len(), BooleanArray::true_count);
@@ -122,7 +120,7 @@ impl Columns {
     }
 }
 
-fn external(error: crate::error::Error) -> DataFusionError {
+pub(crate) fn external(error: crate::error::Error) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }
 

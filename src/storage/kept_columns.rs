@@ -13,6 +13,7 @@ use arrow::array::DictionaryArray;
 use arrow::array::Int32Array;
 use arrow::array::ListArray;
 use arrow::array::RunArray;
+use arrow::array::StringArray;
 use arrow::array::UInt8Array;
 use arrow::array::UInt64Array;
 use arrow::array::new_empty_array;
@@ -30,8 +31,6 @@ use arrow::datatypes::UInt8Type;
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use arrow::record_batch::RecordBatchOptions;
-use arrow::row::RowConverter;
-use arrow::row::SortField;
 
 /// The rows that tell whether it is worth while to look for the same values among all, and the most values that they may
 /// have: of 256 values, each as often as another, 221 are among so many rows; of a thousand, 400.
@@ -188,45 +187,35 @@ fn is_same(whole: &ArrayRef) -> bool {
 /// The place of each row's value among the values that there are, if a byte can say it.
 fn few(whole: &ArrayRef) -> Result<Option<(UInt8Array, ArrayRef)>, ArrowError> {
     // Lists take long to put together again.
-    if *whole.data_type() != DataType::Utf8 {
+    let Some(texts) = whole.as_string_opt::<i32>() else { return Ok(None) };
+    if texts.len() > PROBE && numbered(&texts.slice(0, PROBE), MOST_PROBED).is_none() {
         return Ok(None);
     }
-    let most = usize::from(u8::MAX) + 1;
-    if whole.len() > PROBE && numbered(&whole.slice(0, PROBE), MOST_PROBED)?.is_none() {
-        return Ok(None);
-    }
-    let Some((of, firsts)) = numbered(whole, most)? else { return Ok(None) };
-    let firsts = UInt64Array::from(firsts);
-    Ok(Some((of, take(whole, &firsts, None)?)))
+    let Some((of, firsts)) = numbered(texts, usize::from(u8::MAX) + 1) else { return Ok(None) };
+    Ok(Some((of, take(whole, &UInt64Array::from(firsts), None)?)))
 }
 
 /// The rows by the values that they have, numbered as they come, and where each value comes first; `None` if there are
 /// more values than `most`.
-fn numbered(whole: &ArrayRef, most: usize) -> Result<Option<(UInt8Array, Vec<u64>)>, ArrowError> {
-    let converter = RowConverter::new(vec![SortField::new(whole.data_type().clone())])?;
-    let values = converter.convert_columns(std::slice::from_ref(whole))?;
+fn numbered(texts: &StringArray, most: usize) -> Option<(UInt8Array, Vec<u64>)> {
     let mut numbers = HashMap::new();
     let mut firsts = Vec::new();
-    let mut of = Vec::with_capacity(whole.len());
-    for (row, value) in (0_u64..).zip(&values) {
+    let mut of = Vec::with_capacity(texts.len());
+    for (row, value) in (0_u64..).zip(texts) {
         let next = firsts.len();
         let number = *numbers.entry(value).or_insert(next);
         if number == next {
             firsts.push(row);
         }
-        match u8::try_from(number) {
-            Ok(number) if usize::from(number) < most => of.push(number),
-            _ => return Ok(None),
-        }
+        of.push(u8::try_from(number).ok().filter(|_| number < most)?);
     }
-    Ok(Some((UInt8Array::from(of), firsts)))
+    Some((UInt8Array::from(of), firsts))
 }
 
 #[cfg(test)]
 mod tests {
     use arrow::array::Int64Array;
     use arrow::array::ListBuilder;
-    use arrow::array::StringArray;
     use arrow::array::StringBuilder;
     use arrow::array::StringViewArray;
     use proptest::prelude::*;

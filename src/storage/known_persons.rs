@@ -71,29 +71,28 @@ impl KnownPersons {
     ///
     /// # Errors
     /// When the catalog cannot be read.
-    pub fn find(&self, who: &Identifier) -> Result<Option<PersonId>> {
+    pub fn find_by(&self, kind: IdentifierType, id: &str, sender: &str) -> Result<Option<PersonId>> {
         match (self.all.get(), &self.catalog) {
-            (Some(all), _) => Ok(all.find(who)),
-            (None, Some(catalog)) => catalog.find_person(who),
+            (Some(all), _) => Ok(all.find_by(kind, id, sender)),
+            (None, Some(catalog)) => catalog.find_person(kind, id, sender),
             (None, None) => Ok(None),
         }
     }
 
-    /// Whether there is a person of this id, merged or not; as [`KnownPersons::find`].
+    /// Whether there is a person of this id, merged or not; as [`KnownPersons::find_by`].
     ///
     /// # Errors
     /// When the catalog cannot be read.
     pub fn contains(&self, id: PersonId) -> Result<bool> {
-        let who = Identifier { kind: IdentifierType::Id, id: id.0.to_string(), sender: String::new() };
-        Ok(self.find(&who)?.is_some())
+        Ok(self.find_by(IdentifierType::Id, &id.0.to_string(), "")?.is_some())
     }
 
-    /// The person that an identifier leads to, merges followed; as [`KnownPersons::find`].
+    /// The person that an identifier leads to, merges followed; as [`KnownPersons::find_by`].
     ///
     /// # Errors
     /// When the catalog cannot be read.
-    pub fn owner(&self, who: &Identifier) -> Result<Option<PersonId>> {
-        Ok(self.find(who)?.map(|found| self.resolve(found)))
+    pub fn owner(&self, kind: IdentifierType, id: &str, sender: &str) -> Result<Option<PersonId>> {
+        Ok(self.find_by(kind, id, sender)?.map(|found| self.resolve(found)))
     }
 
     /// What everybody is called outside, read now if nobody has asked yet.

@@ -98,7 +98,7 @@ impl PeopleTx<'_> {
 
     /// The profile of a person, by any id of it.
     pub fn profile(&self, id: PersonId) -> Result<Option<Profile>> {
-        Ok(Profile::of(&self.members(self.persons.resolve(id))?))
+        self.say(profile(self.tx, self.persons.aliases(), id))
     }
 
     /// Adds a person with the next id; the id of the given profile does not count.
@@ -377,6 +377,15 @@ pub(crate) fn members(
     members.collect()
 }
 
+/// The profile of a person, by any id of it.
+pub(crate) fn profile(
+    tx: &Transaction<'_>,
+    aliases: &Aliases,
+    id: PersonId,
+) -> rusqlite::Result<Option<Profile>> {
+    Ok(Profile::of(&members(tx, aliases, aliases.resolve(id))?))
+}
+
 impl Storage {
     /// Changes persons in one transaction: all that `work` does, or nothing when it fails. When this returns it is
     /// durable and the next snapshot shows it. Once begun it goes on to its end, even if the caller stops waiting.
@@ -445,11 +454,7 @@ impl Storage {
     /// The profiles of some persons, by any ids of them.
     pub fn profiles(&self, ids: &[PersonId]) -> Result<Vec<Option<Profile>>> {
         let persons = self.known_persons();
-        self.read_people(|tx| {
-            ids.iter()
-                .map(|id| Ok(Profile::of(&members(tx, persons.aliases(), persons.resolve(*id))?)))
-                .collect()
-        })
+        self.read_people(|tx| ids.iter().map(|id| profile(tx, persons.aliases(), *id)).collect())
     }
 
     /// Every merge that was made, in order.

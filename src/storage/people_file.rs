@@ -72,7 +72,7 @@ struct Footer {
     chunks: Vec<Place>,
 }
 
-#[derive(Clone, Copy, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Place {
     at: u64,
     bytes: u64,
@@ -90,9 +90,7 @@ pub(crate) struct Found {
 #[derive(Debug)]
 pub(crate) struct Unopened {
     file: Arc<File>,
-    at: u64,
-    bytes: u64,
-    hash: u64,
+    place: Place,
 }
 
 impl PeopleFile {
@@ -135,10 +133,7 @@ impl PeopleFile {
             return None;
         }
         let file = Arc::new(file);
-        let unopened = |place: Place| {
-            let Place { at, bytes, hash } = place;
-            Unopened { file: Arc::clone(&file), at, bytes, hash }
-        };
+        let unopened = |place: Place| Unopened { file: Arc::clone(&file), place };
         Some(Found { made: footer.made, chunks: footer.chunks.into_iter().map(unopened).collect() })
     }
 
@@ -152,8 +147,8 @@ impl PeopleFile {
 impl Unopened {
     /// Reads the chunk; `None` if it is not what was written.
     pub(crate) fn open(&self) -> Option<Rows> {
-        let bytes = read(&self.file, self.at, self.bytes)?;
-        if xxh3_64(&bytes) != self.hash {
+        let bytes = read(&self.file, self.place.at, self.place.bytes)?;
+        if xxh3_64(&bytes) != self.place.hash {
             return None;
         }
         let mut buffer = Buffer::from(Bytes::from(bytes));

@@ -25,7 +25,7 @@ use crate::storage::catalog::Catalog;
 use crate::storage::catalog::profiles;
 use crate::storage::kept_columns::KeptColumns;
 use crate::storage::known_persons::KnownPersons;
-use crate::storage::people::members;
+use crate::storage::people::profile;
 use crate::storage::people_columns::schema;
 use crate::storage::people_file::PeopleFile;
 use crate::storage::people_kept::Kept;
@@ -63,10 +63,6 @@ pub struct PeopleChunk {
 impl PeopleChunk {
     pub(crate) fn new(ids: ScalarBuffer<i64>, rows: Arc<KeptColumns>) -> Self {
         Self { ids, rows }
-    }
-
-    pub fn ids(&self) -> &[i64] {
-        &self.ids
     }
 
     /// How many they are.
@@ -159,8 +155,7 @@ impl PeopleRows {
         let roots = ids.iter().map(|id| PersonId(*id)).filter(|id| aliases.resolve(*id) == *id);
         let doing = "read persons from";
         let profiles = self.catalog.look(doing, |tx| {
-            let read = roots.map(|id| members(tx, aliases, id).map(|members| Profile::of(&members)));
-            let read = read.collect::<rusqlite::Result<Vec<_>>>();
+            let read = roots.map(|id| profile(tx, aliases, id)).collect::<rusqlite::Result<Vec<_>>>();
             read.map_err(|error| self.catalog.failed(doing, error))
         })?;
         let profiles: Vec<Profile> = profiles.into_iter().flatten().collect();

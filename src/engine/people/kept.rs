@@ -120,7 +120,8 @@ fn assert_found(engine: &Engine) {
     });
     for (kind, id) in names {
         let who = Identifier { kind, id, sender: String::new() };
-        assert_eq!(engine.storage().catalog().find_person(&who).unwrap(), persons.find(&who), "{who:?}");
+        let found = engine.storage().catalog().find_person(who.kind, &who.id, &who.sender).unwrap();
+        assert_eq!(found, persons.find(&who), "{who:?}");
     }
 }
 

@@ -29,23 +29,22 @@ impl Catalog {
     }
 
     /// The person that an identifier was given to, merged or not, unless it is no more.
-    pub fn find_person(&self, who: &Identifier) -> Result<Option<PersonId>> {
+    pub fn find_person(&self, kind: IdentifierType, id: &str, sender: &str) -> Result<Option<PersonId>> {
         self.read("look for a person in", |tx| {
             let one = |sql: &str, params: &[&dyn ToSql]| {
                 tx.prepare_cached(sql)?.query_row(params, |row| row.get(0).map(PersonId)).optional()
             };
             let there = "SELECT id FROM persons WHERE id = ?1 AND deleted_at IS NULL";
-            let Identifier { kind, id, sender } = who;
-            if *kind == IdentifierType::Id {
+            if kind == IdentifierType::Id {
                 return own_id(id).map_or(Ok(None), |id| one(there, &[&id.0]));
             }
             let named = "SELECT person_id FROM identities WHERE type = ?1 AND id = ?2 AND sender = ?3";
-            if let Some(found) = one(named, &[&kind.name(), id, sender])? {
+            if let Some(found) = one(named, &[&kind.name(), &id, &sender])? {
                 return one(there, &[&found.0]);
             }
             match kind {
                 IdentifierType::ExternalId if sender.is_empty() => {
-                    one("SELECT id FROM persons WHERE external_id = ?1 AND deleted_at IS NULL", &[id])
+                    one("SELECT id FROM persons WHERE external_id = ?1 AND deleted_at IS NULL", &[&id])
                 }
                 _ => Ok(None),
             }
