@@ -14,9 +14,15 @@ fn value(text: &str) -> Value {
 
 /// A time as apps write it, a little while ago.
 fn lately(server: &Server, minutes: u32) -> String {
-    let asked = format!("SELECT CAST(now() - INTERVAL '{minutes} minutes' AS TEXT) AS t");
-    let told = value(server.sql(&asked).fine().trim());
-    format!("{}Z", told["t"].as_str().unwrap()[..19].replace(' ', "T"))
+    let [time] = all_lately(server, [minutes]);
+    time
+}
+
+/// Several, by one look at the clock.
+fn all_lately<const N: usize>(server: &Server, minutes: [u32; N]) -> [String; N] {
+    let columns = minutes.map(|ago| format!("CAST(now() - INTERVAL '{ago} minutes' AS TEXT) AS t{ago}"));
+    let told = value(server.sql(&format!("SELECT {}", columns.join(", "))).fine().trim());
+    minutes.map(|ago| format!("{}Z", told[format!("t{ago}")].as_str().unwrap()[..19].replace(' ', "T")))
 }
 
 #[track_caller]
@@ -73,7 +79,7 @@ fn sessions_of_an_app_become_events_once() {
     let store = Store::with_seats();
     store.sql("ENABLE EVENT 'session*'").fine();
     let server = Server::start(&store);
-    let (start, end, now) = (lately(&server, 30), lately(&server, 20), lately(&server, 1));
+    let [start, end, now] = all_lately(&server, [30, 20, 1]);
     let at = format!("{AT}/user/events/session");
     server.post(&at, &json!({"systemData": {"os": "Android"}, "sessionStarts": [start]}).to_string()).fine();
     let bounds = json!({"sessionStarts": [now, now], "sessionBounds": {start.as_str(): end}});
